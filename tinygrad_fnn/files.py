@@ -1,0 +1,91 @@
+"""Files that are replaced whole or not at all.
+
+It stands apart because data, checkpoints and pictures are all written this way, and none of them knows the others.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO, Literal, TextIO, TypeAlias, overload
+
+__all__ = ["StrPath", "replacing"]
+
+StrPath: TypeAlias = str | os.PathLike[str]
+
+
+@overload
+def replacing(path: StrPath, mode: Literal["wb"] = "wb") -> AbstractContextManager[BinaryIO]: ...
+@overload
+def replacing(path: StrPath, mode: Literal["w"]) -> AbstractContextManager[TextIO]: ...
+def replacing(path: StrPath, mode: Literal["wb", "w"] = "wb") -> AbstractContextManager[IO[bytes] | IO[str]]:
+    r"""Open a stream whose content becomes the file `path` when the block ends without an exception.
+
+    The stream writes to a file beside it, in the same folder, which is forced to the disk and then renamed: whoever
+    opens `path` sees the old content or the new one, never a part. If the block raises, the old file is whole and the
+    file beside it is gone.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        Used exactly as given, no extension is added; a symbolic link stays, and the file it names is replaced.
+    mode : {"wb", "w"}
+        Bytes, or text in UTF-8.
+
+    Returns
+    -------
+    context manager of a writable file
+        A new file has the permissions of any other new file (the umask), a replaced one keeps its own.
+
+    Raises
+    ------
+    ValueError
+        If `mode` is another one.
+    OSError
+        If the folder is missing or cannot be written (nothing has been touched then), or if `path` exists and is not a
+        regular file: a rename would put a file in the place of a device.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     notes = Path(folder, "notes.txt")
+    ...     with replacing(notes, "w") as file:
+    ...         _ = file.write("θ saved\n")
+    ...     notes.read_text(encoding="utf-8")
+    'θ saved\n'
+    """
+    if mode not in ("wb", "w"):
+        raise ValueError(f"replacing: mode is {mode!r}; a file is replaced whole, by 'wb' or 'w'")
+    return _replacing(path, mode)
+
+
+@contextmanager
+def _replacing(path: StrPath, mode: str) -> Iterator[IO[bytes] | IO[str]]:
+    target = Path(os.path.realpath(path))
+    replaces = target.exists()
+    if replaces and not target.is_file():
+        code = errno.EISDIR if target.is_dir() else errno.EINVAL
+        raise OSError(code, "replacing: not a regular file", os.fspath(path))
+    side = target.with_name(f".replacing-{secrets.token_hex(8)}")  # short, so that a name of 255 bytes still works
+    try:
+        stream = open(side, mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8")  # noqa: SIM115
+    except OSError as error:
+        error.filename = os.fspath(path)  # the name the caller knows
+        raise
+    try:
+        with stream:
+            if replaces:
+                shutil.copymode(target, side)
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(side, target)
+    except BaseException:
+        side.unlink(missing_ok=True)
+        raise
