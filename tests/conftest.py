@@ -1,6 +1,10 @@
 """What every test may use: the Hypothesis profiles, and the data outside the project."""
 
 import os
+
+# Two threads that wait for each other on a busy machine take 100 times as long as one; set before NumPy is loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import pytest

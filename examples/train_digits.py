@@ -1,0 +1,108 @@
+"""Train the 400-25-10 network on the 5000 digits that come with the package, and look at what it has learned.
+
+python examples/train_digits.py --iterations 50
+python examples/train_digits.py --data ex4data1.mat --weights ex4weights.mat    # evaluates the weights, trains nothing
+python examples/train_digits.py --mnist FOLDER                                  # the four IDX files of MNIST, 784 wide
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+import tinygrad_fnn as tg
+from tinygrad_fnn import data, nn, optim, plot
+from tinygrad_fnn.errors import MissingExtraError
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--iterations", type=int, help="of L-BFGS; 200 by default, none with --weights")
+    parser.add_argument("--l2", type=float, default=1.0, help="lambda, the weight of the penalty (default: 1)")
+    parser.add_argument("--hidden", type=int, nargs="+", default=[25], help="units of the hidden layers (default: 25)")
+    parser.add_argument("--seed", type=int, default=0, help="of the initial weights (default: 0)")
+    parser.add_argument("--out", type=Path, default=Path("digits-out"), help="folder for weights and pictures")
+    parser.add_argument("--data", type=Path, help=".mat file with X and y, as ex4data1.mat of the course")
+    parser.add_argument("--weights", type=Path, help=".mat file with Theta1, Theta2, ... to start from")
+    parser.add_argument("--mnist", type=Path, help="folder with the four IDX files of MNIST, plain or gzipped")
+    return parser.parse_args()
+
+
+def load(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    if args.mnist:
+        return data.load_mnist(*(next(args.mnist.glob(f"train-{part}*")) for part in ("images", "labels")))
+    return data.load_mat_digits(args.data) if args.data else data.digits()
+
+
+def reordered(thetas: list[np.ndarray], step: int) -> list[np.ndarray]:
+    """The rows of the last layer moved on by `step`: in the course's files digit 0 is label 10, and comes last."""
+    return [*thetas[:-1], np.roll(thetas[-1], step, axis=0)]
+
+
+def train(model: nn.DigitNet, X: tg.Tensor, y: np.ndarray, l2: float, iterations: int) -> list[float]:
+    Y = tg.one_hot(y, 10)
+    costs: list[float] = []
+
+    def report(progress: optim.Progress) -> None:
+        costs.append(progress.cost)
+        end = "\n" if progress.iteration % 10 == 0 else "\r"
+        accuracy = model.accuracy(X, y)
+        print(
+            f"iteration {progress.iteration:4d}   J {progress.cost:.6f}   accuracy {accuracy:.2%}", end=end, flush=True
+        )
+
+    optim.minimize(model, lambda: model.cost(X, Y, l2), maxiter=iterations, callback=report)
+    return costs
+
+
+def evaluate(model: nn.DigitNet, X: tg.Tensor, y: np.ndarray, l2: float) -> None:
+    right = model.predict(X) == y
+    print(f"\naccuracy {right.mean():.4f} on {len(y)} examples")
+    for penalty in sorted({0.0, 1.0, 3.0, l2}):
+        print(f"J = {model.cost(X, tg.one_hot(y, 10), penalty).item():.16g} at lambda {penalty:g}")
+    print("digit      " + "".join(f"{d:8d}" for d in range(10)))
+    print("accuracy   " + "".join(f"{right[y == d].mean():8.2%}" if (y == d).any() else "       -" for d in range(10)))
+
+
+def draw(model: nn.DigitNet, X: np.ndarray, y: np.ndarray, costs: list[float], args: argparse.Namespace) -> list[str]:
+    rows = np.random.default_rng(args.seed).choice(len(X), 100, replace=False)
+    course = args.mnist is None
+    figures = {
+        "digits.png": plot.plot_digits(X[rows], column_major=course),
+        "logistic.png": plot.plot_logistic().figure,
+        "hidden_units.png": plot.plot_hidden_units(model.thetas()[0][:, 1:], column_major=course),
+    }
+    if costs:
+        figures["costs.png"] = plot.plot_costs(costs).figure
+    for name, figure in figures.items():
+        figure.savefig(args.out / name, dpi=150)
+    return list(figures)
+
+
+def main() -> None:
+    args = arguments()
+    X, y = load(args)
+    if args.weights:
+        model = nn.DigitNet.from_thetas(reordered(data.load_mat_weights(args.weights), 1))
+    else:
+        model = nn.DigitNet(X.shape[1], args.hidden, 10, rng=args.seed)
+    iterations = args.iterations if args.iterations is not None else 0 if args.weights else 200
+    print("X", X.shape, " y", y.shape, "", "  ".join(f"Theta{k} {t.shape}" for k, t in enumerate(model.thetas(), 1)))
+
+    inputs = tg.Tensor(X)  # copied once, instead of in each iteration
+    costs = train(model, inputs, y, args.l2, iterations) if iterations else []
+    evaluate(model, inputs, y, args.l2)
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    data.save_mat_weights(args.out / "weights.mat", reordered(model.thetas(), -1))
+    np.savez(args.out / "weights.npz", *model.thetas())
+    files = ["weights.mat", "weights.npz"]
+    try:
+        files += draw(model, X, y, costs, args)
+    except MissingExtraError as missing:
+        print(f"\nno pictures: {missing}")
+    print(f"\nin {args.out}: {', '.join(files)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,423 @@
+"""The enumeration of RULES: an operation is checked the moment it is entered. `oracles.py` has the how."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy import ndarray
+from numpy.testing import assert_allclose, assert_array_equal
+from oracles import (
+    Case,
+    cases,
+    check_first,
+    check_second,
+    declared,
+    gradients,
+    identity,
+    is_shape,
+    leaf,
+    leaves,
+    parts,
+    rng_of,
+    slope,
+    tolerance,
+)
+
+from tinygrad_fnn import RULES, Tensor, grad
+from tinygrad_fnn.rules import Rule, Term
+
+ALL = list(RULES.values())
+DIFFERENTIABLE = [rule for rule in ALL if rule.kind != "constant"]
+WITH_TERMS = [rule for rule in DIFFERENTIABLE if rule.kind != "composite"]
+TERMS = [(rule, k) for rule in WITH_TERMS for k, term in enumerate(rule.terms) if term is not None]
+CURVED = [(rule, k) for rule, k in TERMS if rule.terms[k].source != 0]  # 0 is zero to every order
+
+every_rule = pytest.mark.parametrize("rule", DIFFERENTIABLE, ids=identity)
+every_entry = pytest.mark.parametrize("rule", WITH_TERMS, ids=identity)
+every_term = pytest.mark.parametrize(("rule", "k"), TERMS, ids=[f"{identity(rule)} {k}" for rule, k in TERMS])
+every_point = pytest.mark.parametrize(
+    ("rule", "point"), [(r, p) for r in ALL for p in r.at], ids=[f"{identity(r)} {p}" for r in ALL for p in r.at]
+)
+
+# Assigning broadcasts the value against the place it goes to, which is no shape of the call.
+STRETCHES = {"assignment"}
+
+# Sums in another order, and kernels that a face composes: a few roundings.
+ROUNDING = {"rtol": 1e-12, "atol": 1e-14}
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def assert_same_result(ours: Any, theirs: Any, case: Case, exact: bool) -> None:
+    if isinstance(theirs, tuple | list):
+        assert type(ours) is type(theirs), f"{case}: {type(ours)} for {type(theirs)}"
+        assert len(ours) == len(theirs), str(case)
+        for a, b in zip(ours, theirs, strict=True):
+            assert_same_result(a, b, case, exact)
+        return
+    floating = np.asarray(theirs).dtype.kind in "fc"
+    assert isinstance(ours, Tensor) or not floating, f"{case}: a plain {type(ours).__name__} came back"
+    values = ours.detach().numpy() if isinstance(ours, Tensor) else np.asarray(ours)
+    assert type(values) is ndarray
+    assert values.dtype == np.asarray(theirs).dtype, str(case)
+    assert values.shape == np.shape(theirs), str(case)
+    if exact:
+        assert_array_equal(values, theirs, err_msg=str(case))
+    else:
+        assert_allclose(values, theirs, **ROUNDING, err_msg=str(case))
+
+
+@every_rule
+def test_value_is_that_of_the_plain_function(rule: Rule) -> None:
+    """Also its dtype, its shape, and the container of several results."""
+    for case in cases(rule):
+        theirs = case.plain(*case.inputs)
+        exact = rule.kind != "composite"
+        assert_same_result(case.recorded(*map(leaf, case.inputs)), theirs, case, exact)
+        if case.inputs:
+            assert_same_result(case.recorded(*map(Tensor, case.inputs)), theirs, case, exact)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in ALL if rule.kind == "constant"], ids=identity)
+def test_constant_gives_plain_results(rule: Rule) -> None:
+    x, y = np.array([0.5, 1.5, 2.5]), np.array([1.0, 1.5, 2.0])
+    for args in ((x,), (x, y), (x, 1), ((x, y),), (x, float)):
+        try:
+            theirs = rule.fun(*args)
+        except (TypeError, ValueError):
+            continue
+        for wrap in (Tensor, leaf):
+            ours = rule.fun(
+                *(tuple(map(wrap, a)) if isinstance(a, tuple) else wrap(a) if a is x or a is y else a for a in args)
+            )
+            assert not any(isinstance(part, Tensor) for part in leaves(ours))
+            assert type(ours) is type(theirs)
+            if not isinstance(theirs, str):  # text says what it prints
+                assert_array_equal(ours, theirs)
+        return
+    pytest.fail(f"{rule.name}: no arguments known to try it with")
+
+
+# --- derivatives ------------------------------------------------------------------------------------------------------
+
+
+@every_rule
+def test_first_derivative(rule: Rule) -> None:
+    for case in cases(rule):
+        check_first(case)
+
+
+@every_rule
+def test_second_derivative(rule: Rule) -> None:
+    for case in cases(rule):
+        check_second(case)
+
+
+@every_rule
+def test_create_graph_changes_no_value(rule: Rule) -> None:
+    for case in declared(rule):
+        plain = gradients(case, case.inputs, case.cotangents)
+        recorded = gradients(case, case.inputs, case.cotangents, create_graph=True)
+        for ours, theirs in zip(recorded, plain, strict=True):
+            assert_allclose(ours, theirs, **ROUNDING, err_msg=str(case))
+
+
+@every_rule
+def test_tensor_used_for_two_arguments(rule: Rule) -> None:
+    """`f(x, x)` has the sum of both derivatives."""
+    for case in cases(rule):
+        same = [k for k in case.differentiable if case.inputs[k].shape == case.inputs[case.differentiable[0]].shape]
+        if len(same) < 2:
+            continue
+        position = [p for _, p in case._slots]
+        domains = [rule.domain[min(position[k], len(rule.domain) - 1)] for k in same]
+        low, high = max(d[0] for d in domains), min(d[1] for d in domains)
+        if low >= high:
+            continue
+        spread = rng_of(rule.name, "same").uniform(0.1, 0.9, case.inputs[same[0]].shape)
+        x = leaf(low + (high - low) * spread)
+        values = [x if k in same else v for k, v in enumerate(case.inputs)]
+        outs = parts(case.recorded(*values))
+        (found,) = grad(outs, x, [ct.copy() for ct in case.cotangents])
+        for index in np.ndindex(x.shape):
+            unit = np.zeros(x.shape)
+            unit[index] = 1
+
+            def moved(t: Any, case=case, unit=unit, x=x, same=same) -> list[Any]:
+                p = case.precision
+                y = x.detach().numpy().astype(p) + t * unit.astype(p)
+                return parts(case.plain(*(y if k in same else v.astype(p) for k, v in enumerate(case.inputs))))
+
+            slopes = slope(moved, case.precision)
+            wanted = sum(float(np.sum(ct * d)) for ct, d in zip(case.cotangents, slopes, strict=True))
+            assert_allclose(found.numpy()[index], wanted, **tolerance(case), err_msg=str(case))
+
+
+@every_point
+def test_special_point(rule: Rule, point: tuple[float, ...]) -> None:
+    """The derivatives there are those of the entry, exactly, and the second ones are numbers."""
+    wanted = [w for w, term in zip(rule.at[point], rule.terms, strict=True) if term is not None]
+    args = [leaf(v) if term is not None else v for v, term in zip(point, rule.terms, strict=True)]
+    xs = [x for x in args if isinstance(x, Tensor)]
+    with np.errstate(all="ignore"):
+        out, again = rule.call(*args), rule.call(*args)
+    firsts = grad(out, xs, create_graph=True)
+    # An ulp or two, for constants such as log 2.
+    assert_allclose([g.detach().numpy() for g in firsts], wanted, rtol=5e-16, atol=0)
+    assert_allclose([g.numpy() for g in grad(again, xs)], wanted, rtol=5e-16, atol=0)
+    for k, first in enumerate(firsts):
+        if first.requires_grad:
+            for second in grad(first, xs, retain_graph=True, allow_unused=True):
+                assert second is None or np.isfinite(second.item()), f"second derivative of argument {k}"
+
+
+# --- operands of every make -------------------------------------------------------------------------------------------
+
+
+def strided(x: ndarray) -> ndarray:
+    big = np.full((2 * x.shape[0], *x.shape[1:]) if x.ndim else (2,), 7.0, x.dtype)
+    big[::2] = x
+    return big
+
+
+LAYOUTS = {
+    "reversed": (lambda x: x[(slice(None, None, -1),) * x.ndim], lambda x: x[(slice(None, None, -1),) * x.ndim]),
+    "Fortran": (lambda x: x.T, lambda x: x.T),
+    "strided": (strided, lambda x: x[::2] if x.ndim and x.shape else x),
+}
+
+
+@every_rule
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_memory_layout_does_not_matter(rule: Rule, layout: str) -> None:
+    """Each argument tracked as a view, the others plain read-only views, which stay as they are."""
+    lay, take = LAYOUTS[layout]
+    for case in declared(rule):
+        expected = gradients(case, case.inputs, case.cotangents)
+        for n, k in enumerate(case.differentiable):
+            values: list[Any] = [take(np.array(lay(x))) if x.ndim else x.copy() for x in case.inputs]
+            before = [v.copy() for v in values]
+            for v in values:
+                v.flags.writeable = False
+            source = leaf(lay(case.inputs[k]) if case.inputs[k].ndim else case.inputs[k])
+            values[k] = take(source) if source.ndim else +source
+            outs = parts(case.recorded(*values))
+            cts = [np.array(ct) for ct in case.cotangents]
+            for ct in cts:
+                ct.flags.writeable = False
+            tracked = [(o, ct) for o, ct in zip(outs, cts, strict=True) if isinstance(o, Tensor) and o.requires_grad]
+            if not tracked:
+                assert not expected[n].any(), str(case)
+                continue
+            (found,) = grad([o for o, _ in tracked], source, [ct for _, ct in tracked])
+            got = take(found.numpy()) if source.ndim else found.numpy()
+            assert_allclose(got, expected[n], **ROUNDING, err_msg=f"{case}: input {k}")
+            for j, (v, old) in enumerate(zip(values, before, strict=True)):
+                if j != k:
+                    assert_array_equal(v, old, err_msg=f"{case}: input {j} was written to")
+
+
+@every_rule
+def test_float32_stays_float32(rule: Rule) -> None:
+    """Value, gradient and second derivative, each close to its double."""
+    for case in cases(rule):
+        inputs = [x.astype(np.float32) for x in case.inputs]
+        xs = [leaf(x) if k in case.differentiable else x for k, x in enumerate(inputs)]
+        outs = parts(case.recorded(*xs))
+        theirs = parts(case.plain(*inputs))
+        for ours, plain in zip(outs, theirs, strict=True):
+            assert ours.dtype == plain.dtype, str(case)
+        tracked = [k for k, o in enumerate(outs) if isinstance(o, Tensor) and o.requires_grad]
+        if not tracked:
+            continue
+        wanted = [xs[k] for k in case.differentiable]
+        cts = [case.cotangents[k].astype(np.float32) for k in tracked]
+        firsts = grad([outs[k] for k in tracked], wanted, cts, create_graph=True)
+        doubles = gradients(case, [x.astype(float) for x in inputs], [ct.astype(np.float32) for ct in case.cotangents])
+        for first, double in zip(firsts, doubles, strict=True):
+            assert first.dtype == np.float32, str(case)
+            # eps is 1.2e-7; the conditions of the samples cost up to two digits, and an entry that cancels its own.
+            scale = np.max(abs(double), initial=0)
+            assert_allclose(first.detach().numpy(), double, rtol=2e-5, atol=1e-5 * scale + 1e-30, err_msg=str(case))
+        open_ = [g for g in firsts if g.requires_grad]
+        if open_:
+            for second in grad([np.sum(g) for g in open_], wanted, allow_unused=True):
+                assert second is None or second.dtype == np.float32, str(case)
+
+
+@pytest.mark.parametrize("rule", [r for r in WITH_TERMS if r.kind == "elementwise" and len(r.terms) > 1], ids=identity)
+def test_python_scalars_are_weak(rule: Rule) -> None:
+    for case in declared(rule)[:1]:
+        for k in case.differentiable:
+            values: list[Any] = [x.ravel()[0].item() for x in case.inputs]
+            values[k] = leaf(case.inputs[k], np.float32)
+            plain: list[Any] = [
+                np.float32(x) if j == k else v for j, (x, v) in enumerate(zip(case.inputs, values, strict=True))
+            ]
+            out = case.recorded(*values)
+            assert out.dtype == np.asarray(case.plain(*plain)).dtype  # float32, but where SciPy itself says double
+            (first,) = grad(out, values[k], np.ones(out.shape), create_graph=True)
+            assert first.dtype == np.float32
+
+
+# --- the raw terms ----------------------------------------------------------------------------------------------------
+
+
+def raw_shares(case: Case, dtype: Any = float) -> list[tuple[int, Term, Any, ndarray, ndarray]]:
+    """For each term: which input, the term, its pullback with what it keeps bound, the result, a cotangent for it."""
+    locked = [np.array(x, dtype) for x in case.inputs]
+    for x in locked:
+        x.flags.writeable = False
+    left = iter(locked)
+    positions = [p for _, p in case._slots]
+    values = [next(left) if p in positions else spec for p, spec in enumerate(case.args)]
+    out = np.asarray(case.rule.fun(*values, **case.params))
+    out.flags.writeable = False
+    ct = np.asarray(rng_of(case.rule.name, "raw").uniform(0.5, 1.5, out.shape)).astype(out.dtype)
+    ct.flags.writeable = False
+    shares = []
+    for k in case.differentiable:
+        p = positions[k]
+        term = case.rule.terms[0 if case.rule.variadic else p]
+        assert term is not None
+        kept = () if term.take is None else term.take([*values, out], case.params, p)
+        shares.append((k, term, lambda c, term=term, kept=kept: np.asarray(term.pull(c, *kept)), out, ct))
+    return shares
+
+
+@every_entry
+def test_raw_share_has_the_shape_it_claims(rule: Rule) -> None:
+    """The walk sums and repeats to fit, which must not hide a wrong shape."""
+    for case in cases(rule):
+        for k, _, pull, out, ct in raw_shares(case):
+            share, x = pull(ct).shape, case.inputs[k].shape
+            if rule.kind == "elementwise":
+                assert share == out.shape, f"{case}: input {k}"
+            elif rule.kind == "reduction":
+                assert share in (x, out.shape), f"{case}: input {k}"
+            elif rule.name in STRETCHES:
+                assert np.broadcast_shapes(share, x) == share, f"{case}: input {k}"
+            else:  # its own shape; or that of the result it was broadcast to, in all axes or in those of a stack
+                stacked = [out.shape[: len(out.shape) - core] + x[len(x) - core :] for core in range(3)]
+                assert share in (x, *stacked), f"{case}: input {k}: share {share}, argument {x}, result {out.shape}"
+
+
+@every_entry
+def test_raw_share_is_linear_in_the_cotangent(rule: Rule) -> None:
+    for case in cases(rule):
+        for _, _, pull, out, ct in raw_shares(case):
+            other = np.asarray(rng_of(case.rule.name, "other").normal(size=out.shape))
+            together = pull(2 * ct - 3 * other)
+            assert_allclose(together, 2 * pull(ct) - 3 * pull(other), rtol=1e-10, atol=1e-12, err_msg=str(case))
+
+
+@every_entry
+def test_raw_share_is_not_wider_than_its_operands(rule: Rule) -> None:
+    """The walk casts, which must not hide a rule that computes in double: it would take twice the time and memory."""
+    for case in declared(rule):
+        for k, _, pull, out, ct in raw_shares(case, np.float32):
+            if out.dtype == np.float32:
+                assert np.finfo(pull(ct).dtype).bits == 32, f"{case}: input {k}"  # or complex, of two singles
+
+
+@every_entry
+def test_node_keeps_what_its_terms_name(rule: Rule) -> None:
+    """Everything else dies with its handle, and after backward everything does."""
+    for case in declared(rule):
+        sources = [leaf(x) if k in case.differentiable else x for k, x in enumerate(case.inputs)]
+        operands = [s * 1.0 if isinstance(s, Tensor) else s for s in sources]
+        out = case.recorded(*operands)
+        if rule.call.__class__.__name__ == "function" and out._node.rule is not rule:
+            continue  # the face does more than this one operation
+        positions = [p for _, p in case._slots]
+        named = {j for k in case.differentiable for j in (rule.terms[0 if rule.variadic else positions[k]].keeps)}
+        node = out._node
+        data = {positions[k]: o._data for k, o in enumerate(operands) if isinstance(o, Tensor)} | {-1: out._data}
+        alive = {id(data[j]) for j in named if j in data} | {id(data[j].base) for j in named if j in data}
+        watched = {j: weakref.ref(a) for j, a in data.items()}
+        unnamed = {j for j, a in data.items() if id(a) not in alive}
+        out.backward(np.ones(out.shape), retain_graph=True)
+        del out, operands, data
+        assert not {j for j in unnamed if watched[j]() is not None}, f"{case}: kept, but not named"
+        assert node.edges is not None
+        node.edges = None
+        assert not {j for j in watched if watched[j]() is not None}, f"{case}: alive after the graph is freed"
+
+
+@every_rule
+def test_backward_frees_the_graph(rule: Rule) -> None:
+    for case in declared(rule)[:1]:
+        xs = [leaf(x) for x in case.inputs]
+        operands = [x * 1.0 for x in xs]
+        outs = [o for o in parts(case.recorded(*operands)) if isinstance(o, Tensor) and o.requires_grad]
+        if not outs:
+            continue
+        watched = [weakref.ref(o._data) for o in operands]
+        enabled = gc.isenabled()
+        gc.disable()
+        try:
+            total = sum((np.sum(o) for o in outs), start=0.0)
+            total.backward()
+            node = total._node
+            views = {id(o._data.base) for o in outs}
+            held = [w for w, o in zip(watched, operands, strict=True) if id(o._data) not in views]
+            del operands, outs
+            assert not [w for w in held if w() is not None], f"{case}: alive after backward"
+            assert node.edges is None
+        finally:
+            if enabled:
+                gc.enable()
+
+
+# --- the checks themselves --------------------------------------------------------------------------------------------
+
+
+@every_rule
+def test_is_tried_on_something(rule: Rule) -> None:
+    """An entry without samples would pass all of this."""
+    assert declared(rule), f"{rule.name}: give its entry samples"
+    assert all(is_shape(spec) or not isinstance(spec, tuple) or spec for case in declared(rule) for spec in case.args)
+
+
+def check_all(check: Callable[[Case], None], rule: Rule) -> None:
+    for case in declared(rule):
+        check(case)
+
+
+def altered(rule: Rule, k: int, pull: Any) -> tuple[Term | None, ...]:
+    return tuple(dataclasses.replace(t, pull=pull) if j == k and t else t for j, t in enumerate(rule.terms))
+
+
+@every_term
+def test_wrong_first_derivative_is_caught(rule: Rule, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A term scaled by 1.001; one that is zero, raised by 0.001."""
+    term = rule.terms[k]
+    assert term is not None
+    if term.source == 0:
+        monkeypatch.setattr(rule, "terms", altered(rule, k, lambda ct, *kept: term.pull(ct, *kept) + 0.001 * ct))
+    else:
+        monkeypatch.setattr(rule, "terms", altered(rule, k, lambda ct, *kept: 1.001 * term.pull(ct, *kept)))
+    with pytest.raises(AssertionError):
+        check_all(check_first, rule)
+
+
+@pytest.mark.parametrize(("rule", "k"), CURVED, ids=[f"{identity(rule)} {k}" for rule, k in CURVED])
+def test_wrong_second_derivative_is_caught(rule: Rule, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A term scaled by 1.001 only while it is recorded."""
+    term = rule.terms[k]
+    assert term is not None
+
+    def pull(ct: Any, *kept: Any) -> Any:
+        share = term.pull(ct, *kept)
+        return 1.001 * share if isinstance(share, Tensor) and share.requires_grad else share
+
+    monkeypatch.setattr(rule, "terms", altered(rule, k, pull))
+    with pytest.raises(AssertionError):
+        check_all(check_second, rule)

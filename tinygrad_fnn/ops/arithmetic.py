@@ -1,0 +1,74 @@
+"""Arithmetic of two operands, and the choice of the larger or smaller one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..rules import elementwise
+from ..tensor import Tensor, apply
+
+__all__: list[str] = []
+
+POSITIVE = (0.3, 3.0)
+
+elementwise(np.add, 1, 1)
+elementwise(np.multiply, lambda y: y, lambda x: x)
+elementwise(np.divide, lambda y: 1 / y, lambda out, y: -out / y, domain=((-2.0, 2.0), POSITIVE))
+elementwise(np.positive, 1)
+elementwise(np.square, lambda x: 2 * x)
+elementwise(np.reciprocal, lambda out: -out * out, domain=(POSITIVE,))
+
+
+@elementwise(np.negative, -1)
+def negative(x: Any) -> Tensor:
+    """Minus `x`; of a probability it remembers the logit, for `log1p(-p)`."""
+    out = apply(np.negative, x)
+    origin = getattr(x, "_origin", None)
+    if origin is not None:
+        out._origin = origin.negated()
+    return out
+
+
+@elementwise(np.subtract, 1, -1)
+def subtract(x: Any, y: Any) -> Tensor:
+    """Difference; `1 - p` of a probability remembers the logit, for `log(1 - p)`."""
+    out = apply(np.subtract, x, y)
+    origin = getattr(y, "_origin", None)
+    if origin is not None and np.ndim(x) == 0 and not isinstance(x, Tensor) and x == 1:
+        out._origin = origin.complement()
+    return out
+
+
+# x**p at x = 0: the derivative is 0 for p = 0 and p * 0**(p - 1) otherwise, so only the point where both are 0 is
+# masked, in the exponent. In p it is x**p log x, and 0 where x = 0 and p >= 0.
+# No root in the sense of Rule.root: (x**3)**(1/3) is x, with derivative 1 at 0; `x**0.5` is sqrt, and is one.
+elementwise(
+    np.power,
+    lambda x, y: y * x ** (y - 1 + ((x == 0) & (y == 0))),
+    lambda out, x, y: out * np.log(x + ((x == 0) & (y >= 0))),
+    domain=(POSITIVE, (-2.0, 2.0)),
+    at={(0.0, 0.0): (0.0, 0.0), (0.0, 1.0): (1.0, 0.0), (0.0, 2.0): (0.0, 0.0), (0.0, 3.0): (0.0, 0.0)},
+)
+
+
+def _chosen(wins: Any, ties: Any, out: Any) -> Any:
+    """Ties share equally, so that maximum(x, x) has derivative 1; in the dtype of the result, which bools have not."""
+    return wins + ties * out.dtype.type(0.5)
+
+
+elementwise(
+    np.maximum,
+    lambda _out, x, y: _chosen(x > y, x == y, _out),
+    lambda _out, x, y: _chosen(y > x, x == y, _out),
+    selects=True,
+    at={(1.0, 1.0): (0.5, 0.5)},
+)
+elementwise(
+    np.minimum,
+    lambda _out, x, y: _chosen(x < y, x == y, _out),
+    lambda _out, x, y: _chosen(y < x, x == y, _out),
+    selects=True,
+    at={(1.0, 1.0): (0.5, 0.5)},
+)

@@ -1,0 +1,225 @@
+"""Kernels and rules of the cross-entropies; the faces with their checks and reductions are `nn.functional`.
+
+They stand apart from the other operations because each is one fused pass: a loss computed from logits whose derivative
+is ``a - y``, written so that no digit is lost where `a` rounds to 0 or 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from ..rules import RULES, Array, dispatching, elementwise, primitive, sample
+from ..tensor import Node, Tensor, apply, is_grad_enabled
+from .logistic import _floating, _log_softmax, logistic_density, softmax_of
+
+__all__ = ["bce_of_logits", "bce_of_probabilities", "cross_entropy_rows"]
+
+FRACTION = (0.05, 0.95)
+
+# --- binary cross-entropy of logits ---------------------------------------------------------------------------------
+
+
+def _side(z: ndarray, y: Array) -> ndarray:
+    """1 - y where z is positive and -y where it is negative, in memory laid out as `z` is."""
+    dtype = np.result_type(z, y)
+    out = np.empty_like(z, dtype=dtype, shape=np.broadcast_shapes(z.shape, np.shape(y)))
+    np.subtract(~np.signbit(z), y, out=out, dtype=dtype)
+    return out
+
+
+def _bce_with_logits(z: Array, y: Array) -> Array:
+    # (32) as ((z > 0) - y) z + log(1 + exp(-|z|)): both terms are positive, so that nothing cancels, and for y = 1
+    # and large z the first one is 0 exactly.
+    z = _floating(z)
+    loss = _side(z, y)
+    e = np.copysign(z, -1, out=np.empty_like(z))
+    if not np.isfinite(e.min(initial=0)):
+        z = np.where(loss == 0, 0, z)  # an infinite logit that agrees with its target costs 0, not 0 * inf
+    loss *= z
+    np.exp(e, out=e)
+    loss += np.log1p(e, out=e)
+    return loss
+
+
+def _logistic_error(z: Array, y: Array) -> Array:
+    # (33) with s = sigmoid(-|z|): 1 - y - s where z is positive, -y + s where it is negative. For y = 1 and large z
+    # this is -s with all its digits.
+    z = _floating(z)
+    error = _side(z, y)
+    s = np.copysign(z, -1, out=np.empty_like(z))
+    np.exp(s, out=s)
+    s /= s + 1
+    error -= np.copysign(s, z, out=s)
+    return error
+
+
+logistic_error = dispatching(_logistic_error)
+elementwise(
+    _logistic_error,
+    lambda z: logistic_density(z),
+    -1,
+    name="tinygrad_fnn.logistic_error",
+    domain=((-30.0, 30.0), FRACTION),
+    at={(0.0, 0.0): (0.25, -1.0), (1000.0, 1.0): (0.0, -1.0)},
+)
+elementwise(
+    _bce_with_logits,
+    lambda z, y: logistic_error(z, y),
+    lambda z: -z,
+    name="binary_cross_entropy_with_logits",
+    domain=((-30.0, 30.0), FRACTION),
+    at={
+        (0.0, 0.0): (0.5, 0.0),
+        (0.0, 1.0): (-0.5, 0.0),
+        (1000.0, 1.0): (0.0, -1000.0),
+        (1000.0, 0.0): (1.0, -1000.0),
+        (-1000.0, 0.0): (0.0, 1000.0),
+        (-1000.0, 1.0): (-1.0, 1000.0),
+    },
+)
+
+
+def bce_of_logits(z: Array, y: Array) -> Tensor:
+    """Binary cross-entropy of each logit `z` with its target `y`, of the same shape; unchecked, not reduced."""
+    return apply(_bce_with_logits, z, y)
+
+
+# --- binary cross-entropy of probabilities --------------------------------------------------------------------------
+
+
+def _bce(p: Array, y: Array) -> Array:
+    p = _floating(p)
+    no, yes = _settled(p, y)
+    with np.errstate(divide="ignore", invalid="ignore"):  # infinite where y disagrees with a p of 0 or 1
+        return 0 - (y * np.log(p + no) + (1 - y) * np.log1p(yes - p))
+
+
+def _settled(p: Array, y: Array) -> tuple[Any, Any]:
+    """Where both are 0, and where both are 1: there the factor of the infinite logarithm is 0, and so is the term."""
+    return (p == 0) & (y == 0), (p == 1) & (y == 1)
+
+
+def _bce_slope(p: Array, y: Array) -> Array:
+    # (17). At p = y = 0 the derivative is that of -log(1 - p) alone, which is 1; at p = y = 1 it is -1.
+    no, yes = _settled(p, y)
+    return (1 - y) / (1 - p + yes) - y / (p + no)
+
+
+def _bce_tilt(p: Array, y: Array) -> Array:
+    no, yes = _settled(p, y)
+    return np.log1p(yes - p) - np.log(p + no)
+
+
+elementwise(
+    _bce,
+    lambda p, y: _bce_slope(p, y),
+    lambda p, y: _bce_tilt(p, y),
+    name="binary_cross_entropy",
+    domain=(FRACTION, FRACTION),
+    at={(0.0, 0.0): (1.0, 0.0), (1.0, 1.0): (-1.0, 0.0), (0.5, 1.0): (-2.0, 0.0)},
+)
+
+
+def bce_of_probabilities(p: Tensor | ndarray, y: Tensor | ndarray) -> Tensor:
+    """Binary cross-entropy of each probability `p` with its target `y`; unchecked, not reduced.
+
+    Of a probability that remembers its logit it is computed from that, and exact; the derivative with respect to `p`
+    itself is still that of the plain form.
+    """
+    z = _logit_behind(p)
+    if z is None:
+        return apply(_bce, p, y)
+    if z._node is None or not is_grad_enabled():
+        return bce_of_logits(z, y)
+    if isinstance(y, Tensor) and y._node is not None:
+        # The record aside may hold an edge to `p` only, so a tracked target takes the way of the two logarithms.
+        return -(y * np.log(p) + (1 - y) * np.log(1 - p))
+    y = y if isinstance(y, Tensor) else Tensor(y)
+    aside = _unevaluated(_bce, p, y)  # before the exact one: the tape is walked latest first
+    exact = bce_of_logits(z, y)
+    assert exact._node is not None
+    exact._node.aside = aside
+    return exact
+
+
+def _logit_behind(p: Any) -> Tensor | None:
+    """The logit that a probability was computed from, None where it is not known or not what `p` depends on."""
+    origin = getattr(p, "_origin", None)
+    if origin is None or origin.negative or origin.logit is None:
+        return None
+    z: Tensor = origin.logit()
+    if p._node is None:
+        return z.detach()
+    # A leaf has been cut off from its logit: the derivative stops at it.
+    return None if p.is_leaf or z._node is None else z
+
+
+def _unevaluated(fun: Any, p: Any, y: Tensor) -> Node:
+    """The record of `fun(p, y)` without its value, which nobody reads: two logarithms would cost more than the loss."""
+    rule = RULES[fun]
+    term = rule.terms[0]
+    assert term is not None
+    assert term.take is not None
+    values = [p._read(), y._read()]
+    return Node(((p._node, term.pull, term.take(values, {}, 0), 0),), rule, p.shape, np.result_type(*values))
+
+
+# --- cross-entropy of logits ----------------------------------------------------------------------------------------
+
+
+def _around_the_largest(z: ndarray) -> tuple[ndarray, ndarray, ndarray]:
+    """The z less the largest of the row; where that is; the sum of exp of all the others, with all its digits."""
+    top = np.argmax(z, axis=-1, keepdims=True)
+    shifted = z - np.take_along_axis(z, top, axis=-1)
+    e = np.exp(shifted)
+    np.put_along_axis(e, top, 0, axis=-1)
+    return shifted, top, e.sum(axis=-1, keepdims=True)
+
+
+def _cross_entropy(z: Array, y: Array) -> Array:
+    shifted, _, rest = _around_the_largest(_floating(z))
+    counts = y != 0  # a class masked by a logit of -inf costs 0, not 0 * inf
+    loss = y * (np.log1p(rest) - np.where(counts, shifted, 0))  # (34)
+    return loss.sum(axis=-1, keepdims=True)
+
+
+def _softmax_error(z: Array, y: Array) -> Array:
+    shifted, top, rest = _around_the_largest(_floating(z))
+    a = np.exp(shifted) / (1 + rest)
+    others = 1 - a  # at most the largest a exceeds 1/2, so only there digits are lost
+    np.put_along_axis(others, top, rest / (1 + rest), axis=-1)
+    return (y.sum(axis=-1, keepdims=True) - y) * a - y * others  # (35), also where y does not sum to 1
+
+
+softmax_error = dispatching(_softmax_error)
+log_softmax_of = dispatching(_log_softmax)
+ROWS = {"samples": (sample((5, 3), (5, 3)), sample((4,), (4,))), "domain": ((-2.0, 2.0), FRACTION)}
+
+
+def _softmax_pull(ct: Array, z: Array) -> Array:
+    a = softmax_of(z, axis=-1)
+    return a * (ct - (ct * a).sum(axis=-1, keepdims=True))
+
+
+primitive(
+    _softmax_error,
+    lambda ct, z, y: y.sum(axis=-1, keepdims=True) * _softmax_pull(ct, z),
+    lambda ct, z: (ct * softmax_of(z, axis=-1)).sum(axis=-1, keepdims=True) - ct,
+    name="tinygrad_fnn.softmax_error",
+    **ROWS,
+)
+primitive(
+    _cross_entropy,
+    lambda ct, z, y: ct * softmax_error(z, y),
+    lambda ct, z: -ct * log_softmax_of(z, axis=-1),
+    name="cross_entropy",
+    **ROWS,
+)
+
+
+def cross_entropy_rows(z: Tensor | ndarray, y: Tensor | ndarray) -> Tensor:
+    """Cross-entropy of each row of logits with its row of probabilities, shape (..., K) to (..., 1); unchecked."""
+    return apply(_cross_entropy, z, y)

@@ -1,0 +1,141 @@
+"""Products of matrices and vectors, and the layer made of one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..rules import Array, composite, primitive, sample
+from ..tensor import Tensor, apply
+from .shapes import expand_dims, reshaped
+
+__all__ = ["linear"]
+
+
+@primitive(
+    np.matmul,
+    lambda ct, y: ct @ y.mT,
+    lambda ct, x: x.mT @ ct,
+    linear=True,
+    samples=(
+        sample((2, 3), (3, 4)),
+        sample((5, 2, 3), (3, 4)),
+        sample((5, 1, 2, 3), (2, 3, 1)),
+        sample((2, 0), (0, 3)),
+        sample((2, 2), (2, 2)),
+    ),
+)
+def matmul(x: Any, y: Any) -> Tensor:
+    """`numpy.matmul`: the rule sees stacks of matrices only; a vector gets an axis and loses it again."""
+    left, right = np.ndim(x), np.ndim(y)
+    if left > 1 and right > 1:
+        return apply(np.matmul, x, y)
+    if not left or not right:
+        raise ShapeError(f"numpy.matmul: operands of shape {np.shape(x)} and {np.shape(y)}: use * with a scalar")
+    if np.shape(x)[-1] != np.shape(y)[-2 if right > 1 else 0]:
+        raise ShapeError(f"numpy.matmul: operands of shape {np.shape(x)} and {np.shape(y)}: inner lengths differ")
+    out = apply(np.matmul, expand_dims(x, 0) if left == 1 else x, expand_dims(y, 1) if right == 1 else y)
+    return reshaped(out, _without(out.shape, left, right))
+
+
+def _without(shape: tuple[int, ...], left: int, right: int) -> tuple[int, ...]:
+    """The shape of a product without the axes that vectors were given."""
+    return shape[:-2] + (shape[-2:-1] if left > 1 else ()) + (shape[-1:] if right > 1 else ())
+
+
+@composite(
+    np.dot,
+    samples=(
+        sample((3,), (3,)),
+        sample((2, 3), (3, 2)),
+        sample((2, 3), (3,)),
+        sample((3,), (3, 2)),
+        sample((), (2, 3)),
+        sample((2, 2, 3), (3,)),
+        sample((2, 2, 3), (2, 3, 2)),
+    ),
+)
+def dot(a: Any, b: Any, out: None = None) -> Tensor:
+    """`numpy.dot` in all its cases."""
+    if out is not None:
+        raise TypeError("numpy.dot: out= cannot take a tracked result")
+    left, right = np.ndim(a), np.ndim(b)
+    if not left or not right:
+        return apply(np.multiply, a, b)
+    if right <= 2:
+        return matmul(a, b)
+    # The last axis of a with the last but one of b, which goes to the front: (..., n) and (n, rest).
+    shape = np.shape(b)
+    front = np.moveaxis(b, -2, 0)
+    product = matmul(a, reshaped(front, (shape[-2], -1)))
+    return reshaped(product, np.shape(a)[:-1] + shape[:-2] + shape[-1:])
+
+
+def _linear(x: Array, W: Array, b: Array | None = None) -> Array:
+    # Tall float64 batches: with W on the left OpenBLAS runs 1.2 times as fast, and the bias is added along rows.
+    # The result is the same array, laid out feature by feature.
+    if x.dtype == np.float64 and len(x) > 16 * len(W):
+        z = W @ x.T
+        if b is not None:
+            z += b[:, None]
+        return z.T
+    z = x @ W.T
+    if b is not None:
+        z += b
+    return z
+
+
+@primitive(
+    _linear,
+    lambda ct, W: ct @ W,  # dJ/dx = delta W
+    lambda ct, x: ct.T @ x,  # dJ/dW = delta^T x
+    lambda ct: ct.sum(axis=0),  # dJ/db = the sum of delta over the batch
+    linear=True,
+    samples=(sample((5, 3), (2, 3), (2,)), sample((40, 3), (2, 3), (2,)), sample((5, 3), (2, 3))),
+)
+def linear(x: Array, W: Array, b: Array | None = None) -> Tensor:
+    """The affine map of a layer: ``z = x W^T + b``.
+
+    Parameters
+    ----------
+    x : array_like or Tensor, shape (..., in)
+        A batch of inputs, without a column of ones.
+    W : array_like or Tensor, shape (out, in)
+        Weights.
+    b : array_like or Tensor, shape (out,), optional
+        Biases.
+
+    Returns
+    -------
+    Tensor, shape (..., out)
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit.
+
+    References
+    ----------
+    Equations (7) and (26) to (28) of docs/backprop.md.
+
+    Examples
+    --------
+    >>> linear([[1.0, 2.0]], [[3.0, 4.0]], [0.5])
+    Tensor([[11.5]])
+    """
+    xs, ws = np.shape(x), np.shape(W)
+    if len(ws) != 2 or not xs or xs[-1] != ws[1]:
+        hint = " Is a bias column still in x?" if xs and len(ws) == 2 and xs[-1] == ws[1] + 1 else ""
+        wanted = f"W expects {ws[1]}" if len(ws) == 2 else "W must be (out, in)"
+        has = f"{xs[-1]} features" if xs else "no axis of features"
+        raise ShapeError(f"linear: x has {has}, {wanted}; x is {xs}, W is {ws}.{hint}")
+    if b is not None and np.shape(b) != ws[:1]:
+        raise ShapeError(f"linear: b is {np.shape(b)}, wanted {ws[:1]}, one for each row of W {ws}")
+    operands: tuple[Any, ...] = (W,) if b is None else (W, b)
+    operands = tuple(a if isinstance(a, Tensor) else np.asarray(a) for a in operands)
+    if len(xs) == 2:
+        return apply(_linear, x if isinstance(x, Tensor) else np.asarray(x), *operands)
+    rows = x if isinstance(x, Tensor) else np.asarray(x)
+    return reshaped(apply(_linear, reshaped(rows, (-1, ws[1])), *operands), (*xs[:-1], ws[0]))

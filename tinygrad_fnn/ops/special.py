@@ -1,0 +1,54 @@
+"""`scipy.special`: entered when SciPy is first met, since importing it costs more than the rest of the package."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from ..rules import elementwise
+from ..tensor import Tensor, apply
+from . import logistic
+from .logistic import _snapshot, logistic_density, sigmoid_of
+
+__all__: list[str] = []
+
+POSITIVE = (0.2, 4.0)
+
+
+@elementwise(
+    special.expit,
+    lambda x: logistic_density(x),
+    domain=((-30.0, 30.0),),
+    at={(0.0,): (0.25,), (1000.0,): (0.0,), (-1000.0,): (0.0,)},
+    probability=True,
+)
+def expit(x: Any) -> Tensor:
+    """`scipy.special.expit`, which remembers its logit as `sigmoid` does."""
+    a = apply(special.expit, x)
+    logit = _snapshot(x)
+    a._origin = logistic.Origin(lambda: logistic.log_sigmoid(logit), lambda: logit)
+    return a
+
+
+elementwise(special.logit, lambda x: 1 / (x * (1 - x)), domain=((0.05, 0.95),))
+elementwise(special.log_expit, lambda x: sigmoid_of(-x), domain=((-30.0, 30.0),), at={(-1000.0,): (1.0,)})
+# x log y: log y and x / y, and 0, 0 where both factors vanish. Only that point is masked.
+elementwise(
+    special.xlogy,
+    lambda x, y: np.log(y + ((x == 0) & (y == 0))),
+    lambda x, y: x / (y + ((x == 0) & (y == 0))),
+    domain=((0.2, 3.0), POSITIVE),
+    at={(0.0, 0.0): (0.0, 0.0), (0.0, 2.0): (math.log(2.0), 0.0)},
+)
+elementwise(
+    special.xlog1py,
+    lambda x, y: np.log1p(y + ((x == 0) & (y == -1))),
+    lambda x, y: x / (1 + y + ((x == 0) & (y == -1))),
+    domain=((0.2, 3.0), (-0.7, 3.0)),
+    at={(0.0, -1.0): (0.0, 0.0), (0.0, 1.0): (math.log(2.0), 0.0)},
+)
+elementwise(special.entr, lambda x: -np.log(x) - 1, domain=(POSITIVE,))
+elementwise(special.erf, lambda x: np.exp(-x * x) * (2 / math.sqrt(math.pi)), at={(0.0,): (2 / math.sqrt(math.pi),)})
