@@ -478,6 +478,19 @@ def test_hook_is_called_once_also_where_a_nan_asks_for_the_second_walk() -> None
     assert_array_equal(x.grad, [0.0, 0.25])
 
 
+def test_nan_that_a_hook_returns_is_its_own() -> None:
+    x, calls = leaf([1.0, 2.0]), []
+
+    def spoil(ct: ndarray) -> ndarray:
+        calls.append(1)
+        return np.array([np.nan, 1.0])
+
+    x.register_hook(spoil)
+    (x * 2).sum().backward()
+    assert_array_equal(x.grad, [np.nan, 1.0])
+    assert calls == [1]
+
+
 def test_hooks_run_in_order_and_each_sees_the_replacement() -> None:
     x = leaf([1.0, 2.0])
     x.register_hook(lambda ct: ct * 10)

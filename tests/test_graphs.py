@@ -201,7 +201,8 @@ def test_every_walk_gives_the_same_gradient(program: Program) -> None:
         assert_array_equal(one.data, two.detach().numpy())
         assert_array_equal(one.data, four.data)
         assert_array_equal(one.data, x.grad)
-        assert_array_equal(one.data, three.data)
+        # The careful walk's arrays lie otherwise in memory, and BLAS sums the few products in another order.
+        assert_allclose(three.data, one.data, rtol=0, atol=1e-14 * size_of([one.data]))
 
 
 @settings(FEW, max_examples=60)

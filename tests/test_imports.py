@@ -19,6 +19,7 @@ LAYERS: list[set[str]] = [
     {"rules"},
     {"tensor"},
     {"backward"},
+    {"forward"},
     {"func", "ops"},
     {"nn", "optim", "check.numerical", "check.point", "check.stencil", "serialize"},
     {"check", "explain", "testing", "plot"},

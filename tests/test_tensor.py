@@ -465,13 +465,23 @@ def test_keywords_of_a_ufunc_are_refused_by_name() -> None:
     t = leaf([1.0, 2.0])
     with pytest.raises(NoRuleError, match=r"numpy\.exp with dtype"):
         np.exp(t, dtype=np.float32)
-    with pytest.raises(NoRuleError, match=r"numpy\.exp with where"):
+    with pytest.raises(TypeError, match=r"numpy\.exp.*where"):
         np.exp(t, where=np.array([True, False]))
-    with pytest.raises(NoRuleError, match=r"numpy\.add\.reduce"):
-        np.add.reduce(t)
-    with pytest.raises(TypeError, match=r"out=.*instead"):
+    with pytest.raises(NoRuleError, match=r"numpy\.divide\.reduceat"):
+        np.divide.reduceat(t, [0])
+    with pytest.raises(TypeError, match=r"out= cannot take a tracked result"):
         np.exp(t, out=np.zeros(2))
     assert_array_equal(np.exp(Tensor([0.0, 0.0]), where=np.array([True, True]), out=np.zeros(2)), [1.0, 1.0])
+
+
+def test_out_takes_the_result_and_where_leaves_the_rest() -> None:
+    t, old = leaf([1.0, 0.0]), leaf([5.0, 7.0])
+    held = old * 1
+    assert np.divide(1.0, t, out=held, where=np.array([True, False])) is held
+    assert_array_equal(held.data, [1.0, 7.0])
+    held.sum().backward()
+    assert_array_equal(t.grad, [-1.0, 0.0])
+    assert_array_equal(old.grad, [0.0, 1.0])
 
 
 # --- arithmetic with what is no Tensor ----------------------------------------------------------------------------

@@ -228,7 +228,7 @@ def pull_back(seeds: dict[Node, Any], order: list[Node], wanted: list[Node], cre
     hooked = [node for node in special if node.hooks is not None]
     ways = {node: _way_past(node) for node in special if node.aside is not None}
     watched = {node for way in ways.values() for node in way}.intersection([*wanted, *hooked])
-    token = MODE.set(Mode(create_graph, mode.strict, False, mode))
+    token = MODE.set(Mode(create_graph, mode.strict, False, mode, mode.level))
     try:
         with np.errstate(all="ignore"):
             careful = mode.anomaly or bool(watched)
@@ -429,7 +429,8 @@ def _share(flow: _Flow, node: Node, edge: Edge, create_graph: bool, strict: bool
             share = np.where(dead, 0, share)
         root = np.zeros(share.shape, bool) if flow.root is None else np.broadcast_to(flow.root, share.shape) & ~dead
         if rule.root:
-            root = root | ((slope == np.inf) & ~dead)
+            steep = (slope == np.inf) & ~dead
+            root = root | (steep if rule.root is True else steep & rule.root(*map(plain, kept)))
         return _Flow(share, cut, root if root.any() else None)
     if rule.linear:
         return _linear_share(flow, term, kept)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, Final, TypeAlias
@@ -21,6 +22,7 @@ from numpy import ndarray
 
 from .backward import _own, _tape, _tensor, pull_back
 from .errors import GraphError, ShapeError
+from .forward import Level
 from .rules import Array, Function
 from .tensor import MODE, Node, Tensor, apply, enable_grad
 
@@ -177,7 +179,7 @@ def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple
 
     Notes
     -----
-    The pullback is linear in its cotangent, and the derivative of ``ct -> pullback(ct)`` is its transpose: the jvp.
+    Forward mode: each operation carries the tangents along, at about the cost of the function itself.
 
     Examples
     --------
@@ -185,17 +187,33 @@ def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple
     (array([1., 8.]), array([3., 6.]))
     """
     primals = _arguments("jvp", "primals", primals)
-    trace = _trace("jvp", f, _checked("jvp", f, tuple(range(len(primals)))), primals, {})
-    directions = _matched("jvp", "tangents", _arguments("jvp", "tangents", tangents), trace.trees, trace.nodes)
-    connected = MODE.get().record and (trace.outside or any(map(_is_tracked, directions)))
-    # Any cotangent does, the pullback being linear in it; ones meet an infinite partial without making a NaN.
-    cts = [Tensor(np.ones(out.shape), requires_grad=True, dtype=_slope_dtype(out)) for out in trace.outs]
-    with enable_grad():
-        pulled = trace.pull(zip(trace.outs, cts, strict=True), True)
-    pairs = zip(pulled, (t if connected else t._read() for t in directions), strict=True)
-    pushed = _pull(pairs, [ct._node for ct in cts if ct._node is not None], connected)
+    record = MODE.get().record
+    directions: list[Tensor] = []
+    level: Level | None = None
+
+    def ready(nodes: list[Node], trees: tuple[Tree, ...]) -> Level:
+        nonlocal level
+        directions.extend(_matched("jvp", "tangents", _arguments("jvp", "tangents", tangents), trees, nodes))
+        connected = record and (any(n.rule is not None for n in nodes) or any(map(_is_tracked, directions)))
+        level = Level(connected, record)
+        level.tangents.update((n, d if connected else d._read()) for n, d in zip(nodes, directions, strict=True))
+        return level
+
+    trace = _trace("jvp", f, _checked("jvp", f, tuple(range(len(primals)))), primals, {}, within=ready)
+    assert level is not None
+    pushed = [_pushed(level, out) for out in trace.outs]
     value = _like(trace.value, (_released(out, trace.outside) for out in trace.outs))
     return value, _like(trace.value, iter(pushed))
+
+
+def _pushed(level: Level, out: Tensor) -> Array:
+    """The tangent of a result in memory of its own; 0 for one that does not depend on the variables."""
+    found = None if out._node is None else level.tangents.get(out._node)
+    if found is None:
+        return np.zeros(out.shape, _slope_dtype(out))
+    if isinstance(found, Tensor):
+        return _handle(found) if level.record and level.may_record else np.array(found._value)
+    return np.array(found)
 
 
 def jacobian(f: Function, argnums: Argnums = 0) -> Function:
@@ -326,9 +344,15 @@ class _Trace:
 
 
 def _trace(
-    caller: str, f: Function, argnums: Checked, args: Sequence[Tree], kwargs: dict[str, Tree], has_aux: bool = False
+    caller: str,
+    f: Function,
+    argnums: Checked,
+    args: Sequence[Tree],
+    kwargs: dict[str, Tree],
+    has_aux: bool = False,
+    within: Callable[[list[Node], tuple[Tree, ...]], AbstractContextManager[object]] | None = None,
 ) -> _Trace:
-    """Call `f` with variables for the chosen arguments; recorded also under `no_grad`."""
+    """Call `f` with variables for the chosen arguments; recorded also under `no_grad`; `within` makes the context."""
     name, record, given = _name(f), MODE.get().record, list(args)
     nodes: list[Node] = []
     trees: list[Tree] = []
@@ -344,7 +368,8 @@ def _trace(
                 nodes.append(variable._known_node())
             trees.append(_like(args[k], repeat(None)))
             given[k] = _like(args[k], iter(variables))
-        returned = f(*given, **kwargs)
+        with nullcontext() if within is None else within(nodes, tuple(trees)):
+            returned = f(*given, **kwargs)
     if has_aux:
         if not isinstance(returned, tuple) or len(returned) != 2:
             kind = type(returned).__name__

@@ -23,6 +23,7 @@ Function = Callable[..., Any]
 F = TypeVar("F", bound=Function)
 
 RULES: Final[dict[Function, Rule]] = {}
+METHODS: Final[dict[tuple[np.ufunc, str], Function]] = {}  # what `np.add.reduce(t)` and its kind run
 
 ORDER: Final = "xyzw"  # the arguments of a function that does not name them, in order
 
@@ -96,13 +97,16 @@ class Rule:
         `variadic`.
     call : callable
         What a call on a Tensor runs.
-    linear : bool
+    linear : bool or 'jointly'
         Linear in each differentiable argument, with coefficients that are products of the other arguments and
-        never negative by themselves: a selection, a rearrangement, a product.
+        never negative by themselves: a product, a rearrangement; 'jointly' if in all of them at once: a choice.
+    push : callable or None
+        The tangent of the result, `push(tangents, *args, **params)`, None for those without; wanted only where
+        neither the partials nor linearity give it directly and the derivative of the pullback is too slow.
     selects : bool
         A zero partial means that the argument was not chosen, not that it happens to count for nothing.
-    root : bool
-        A root at its minimum, where the slope is infinite: `sqrt` at 0.
+    root : bool or callable
+        A root at its minimum, where the slope is infinite: `sqrt` at 0. A function of what the partial gets says where.
     probability : bool
         Its result remembers what it was computed from, and a loss may go past it (`Tensor._origin`).
     samples, domain, at
@@ -116,9 +120,10 @@ class Rule:
     terms: tuple[Term | None, ...] = ()
     call: Function = field(default=lambda: None, repr=False)
     variadic: bool = False
-    linear: bool = False
+    linear: bool | str = False
+    push: Function | None = None
     selects: bool = False
-    root: bool = False
+    root: bool | Function = False
     probability: bool = False
     samples: tuple[Sample, ...] = ()
     domain: tuple[tuple[float, float], ...] = ((-2.0, 2.0),)

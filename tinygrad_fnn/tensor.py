@@ -20,7 +20,7 @@ import numpy as np
 from numpy import ndarray
 
 from .errors import AnomalyError, GraphError, NoRuleError, ShapeError
-from .rules import RULES, Array, Rule, conjugating, load_scipy_rules, owned, plain, public_name
+from .rules import METHODS, RULES, Array, Rule, conjugating, load_scipy_rules, owned, plain, public_name
 
 __all__ = ["Node", "Tensor", "apply", "detect_anomaly", "enable_grad", "is_grad_enabled", "no_grad", "strict_edges"]
 
@@ -34,10 +34,11 @@ _SCALARS: Final = frozenset({bool, int, float, complex})
 class Mode:
     """What the gate and the walk have been asked for; a linked list, so that leaving a mode needs no state."""
 
-    __slots__ = ("anomaly", "outer", "record", "strict")
+    __slots__ = ("anomaly", "level", "outer", "record", "strict")
 
-    def __init__(self, record: bool, strict: bool, anomaly: bool, outer: Mode | None) -> None:
+    def __init__(self, record: bool, strict: bool, anomaly: bool, outer: Mode | None, level: Any = None) -> None:
         self.record, self.strict, self.anomaly, self.outer = record, strict, anomaly, outer
+        self.level = level  # forward mode, see `forward.Level`
 
 
 MODE: Final[ContextVar[Mode]] = ContextVar("mode", default=Mode(True, False, False, None))  # noqa: B039  # immutable
@@ -54,7 +55,7 @@ class Switch:
     def __enter__(self) -> None:
         now = MODE.get()
         then = {"record": now.record, "strict": now.strict, "anomaly": now.anomaly} | self._changes
-        MODE.set(Mode(**then, outer=now))
+        MODE.set(Mode(**then, outer=now, level=now.level))
 
     def __exit__(self, *exception: object) -> None:
         outer = MODE.get().outer
@@ -260,6 +261,8 @@ def apply(fun: Callable[..., Any], *args: Array, **params: Any) -> Tensor:
             if kind not in "fc":
                 raise TypeError(f"{rule.name}: a result of dtype {out.dtype} cannot carry a gradient; use detach()")
             node = Node(tuple(edges), rule, out.shape, out.dtype)
+            if mode.level is not None:
+                mode.level.push(node, values, params)
     elif raw and out.base is not None:
         out = out.copy()  # a view of the caller's array would change under us
     if mode.anomaly:
@@ -732,10 +735,12 @@ class Tensor:
             return getattr(ufunc, method)(*map(plain, inputs), **{k: plain(v) for k, v in kwargs.items()})
         if rule is None:
             raise _no_rule(ufunc)
-        if "out" in kwargs:
-            raise TypeError(f"{rule.name}: out= cannot take a tracked result; write t = {rule.name}(...) instead")
-        given = f".{method}" if method != "__call__" else f" with {', '.join(kwargs)}"
-        raise NoRuleError(f"{rule.name}{given} has no derivative rule; the plain call has, or use t.detach()")
+        if method != "__call__":
+            face = METHODS.get((ufunc, method))
+            if face is None:
+                raise NoRuleError(f"{rule.name}.{method} has no derivative rule; the plain call has, or use t.detach()")
+            return face(*inputs, **kwargs)
+        return _with_keywords(rule, inputs, **kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         rule = RULES.get(func)
@@ -893,6 +898,23 @@ _POWERS: Final[dict[Any, np.ufunc]] = {1: np.positive, 2: np.square, 0.5: np.sqr
 def plain_value(other: Any) -> Any:
     """The values of a Tensor, tracked or not, for comparisons; anything else as it is."""
     return other._value if isinstance(other, Tensor) else other
+
+
+def _with_keywords(rule: Rule, inputs: tuple[Any, ...], *, out: Any = None, where: Any = True, **others: Any) -> Any:
+    """A ufunc called with `out=` a Tensor, and `where=`; others only where the rule's face has them."""
+    if others and rule.kind != "composite":
+        given = ", ".join(others)
+        raise NoRuleError(f"{rule.name} with {given} has no derivative rule; the plain call has, or use t.detach()")
+    target = out[0] if isinstance(out, tuple) else out
+    if target is not None and not isinstance(target, Tensor):
+        raise TypeError(f"{rule.name}: out= cannot take a tracked result; write t = {rule.name}(...), or give a Tensor")
+    if target is None and where is not True:
+        raise TypeError(f"{rule.name}: where= without out= leaves entries undefined; give out=, or use numpy.where")
+    result = rule.call(*inputs, **others)
+    if target is None:
+        return result
+    target[...] = result if where is True else np.where(plain(where), result, target)
+    return target
 
 
 def _rebuild(kind: type[Tensor], values: ndarray, requires_grad: bool, grad: ndarray | None) -> Tensor:

@@ -9,7 +9,7 @@ import warnings
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.io import loadmat
 
@@ -73,6 +73,7 @@ RIGHT = {
     "a sum that is constant": (lambda x: tg.softmax(x).sum(), X),
     "a constant": (lambda x: 0 * x + 1, X),
     "not recorded, and constant": (lambda x: Tensor([1.0, 2.0]), X),
+    "saturated": (lambda x: tg.log_softmax(x * x, axis=1), 20 * X),
     "cross-entropy": (lambda z: nn.functional.binary_cross_entropy_with_logits(z, X > 1), X),
     "one input without influence": (lambda x, y: x**2, [X, X]),
     "tiny derivatives": (lambda x: 1e-20 * x**2, X),
@@ -107,17 +108,54 @@ def test_right_gradients_pass(name, second_order):
     assert "right" in str(found)
 
 
+def test_a_change_below_the_digits_of_the_value_is_no_mistake():
+    # The derivative is 1e-65, and the value is 0 all around: what is added to 150 is not seen.
+    assert gradcheck(lambda x: tg.log_softmax(x)[1], [[0.0, 150.0]])
+
+
 def test_a_generator_is_read_once():
     assert gradcheck(lambda x, y: x * y, (a for a in (X, X)))
 
 
-@given(st.integers(0, 10**6))
-@example(362879)  # derivatives below the smallest normal number
-def test_right_gradients_pass_anywhere(seed):
+FUNCTIONS = (
+    lambda x, W: np.tanh(x @ W) * np.exp(-np.square(x @ W)),
+    lambda x, W: tg.softplus(x @ W),
+    lambda x, W: tg.relu(x @ W) * np.abs(x).sum(),
+    lambda x, W: tg.log_softmax(x @ W, axis=1),
+    lambda x, W: np.sqrt(1 + np.square(x @ W)),
+)
+
+
+def problem(seed, largest):
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=(2, 3)) * 10.0 ** rng.integers(-6, 7)
-    W = rng.normal(size=(3, 2))
-    assert gradcheck(lambda x, W: np.tanh(x @ W) * np.exp(-np.square(x @ W)), [x, W], rng=seed)
+    x = rng.normal(size=(2, 3)) * 10.0 ** rng.integers(-6, largest + 1)
+    return FUNCTIONS[seed % len(FUNCTIONS)], [x, rng.normal(size=(3, 2))]
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 10**6))
+def test_right_gradients_pass_anywhere(seed):
+    assert gradcheck(*problem(seed, 2), rng=seed, second_order=seed % 2 == 0)
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 10**6))
+@example(362880)  # derivatives below the smallest normal number
+def test_right_gradients_are_never_called_wrong(seed):
+    # Beyond 1e2 a sum of large terms may cancel to a small x @ W, whose digits the gradient lacks as well.
+    assert report(*problem(seed, 6), rng=seed, second_order=seed % 2 == 0).verdict != "wrong"
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10**6).filter(lambda seed: seed % len(FUNCTIONS) != 2))  # where relu is 0 nothing can be wrong
+def test_wrong_gradients_are_caught_anywhere(seed):
+    f, (x, W) = problem(seed, 0)
+
+    def spoiled(x, W):
+        out = f(x, W)
+        return 1.001 * out - 0.001 * out.detach()
+
+    assert report(spoiled, [x, W], rng=seed).verdict == "wrong"
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

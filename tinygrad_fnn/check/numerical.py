@@ -321,18 +321,19 @@ class _Judge:
         analytic, _, rounding = self._analytic(direction)
         return slopes is not None and bool((self._excess(analytic, slopes, rounding) == 0).all())
 
-    def _analytic(self, direction: Direction) -> tuple[ndarray, ndarray, ndarray]:
-        """The derivatives by backpropagation, what they are small beside, and its rounding: a small one may be a
-        difference of large ones.
+    def _analytic(self, direction: Direction) -> tuple[ndarray, float, float]:
+        """The derivatives by backpropagation; the largest ones, which they may be small beside; their rounding.
+
+        A small derivative may be a difference of large ones, and then its last digits are none.
         """
         entries, far = direction
         with np.errstate(all="ignore"):
             steps = self.point.gradient[:, entries] * far
-            size = np.abs(self.point.gradient).max(axis=1) if len(entries) == 1 else np.linalg.norm(steps, axis=1)
-            size = np.nan_to_num(size, posinf=0.0)
+            sizes = np.abs(self.point.gradient) if len(entries) == 1 else np.linalg.norm(steps, axis=1)
+            size = float(np.max(sizes, where=np.isfinite(sizes), initial=0.0))
             return steps.sum(axis=1), size, 1e3 * self.point.eps * size + self.point.tiny
 
-    def _excess(self, a: ndarray, b: ndarray, free: ndarray) -> ndarray:
+    def _excess(self, a: ndarray, b: ndarray, free: ndarray | float) -> ndarray:
         """By how much two derivatives differ beyond `free` and the tolerance; NaN differs infinitely."""
         with np.errstate(all="ignore"):
             gap = np.abs(a - b) - self.tolerance * np.maximum(np.abs(a), np.abs(b)) - free
@@ -342,7 +343,7 @@ class _Judge:
         """The judgement on a direction, for the cotangent where it is gravest."""
         analytic, size, rounding = self._analytic(direction)
         numerical, bound, kink, left, right = estimate
-        free = rounding + np.minimum(self.tolerance * np.maximum(size, 1.0), bound)
+        free = rounding + np.minimum(self.tolerance * max(size, 1.0), bound)
         known = np.isfinite(bound)
         excess = self._excess(analytic, numerical, free)
         grave = np.where(excess == 0, 0, 1)  # right, or out of reach

@@ -6,23 +6,50 @@
 from . import (
     arithmetic,
     choice,
+    complexes,
     constants,
+    contractions,
+    convolution,
+    cumulative,
+    decompositions,
+    determinant,
+    diagonals,
+    differences,
+    einsum,
     elementary,
+    fourier,
     indexing,
     joining,
+    least_squares,
     linalg,
     logistic,
     losses,
+    methods,
+    nans,
+    ordering,
+    padding,
+    picking,
+    powers,
     products,
+    quantiles,
+    rearranging,
     reductions,
     rounding,
+    selection,
     shapes,
+    solving,
+    splitting,
+    statistics,
+    trigonometry,
 )
 from .indexing import one_hot
 from .logistic import log_sigmoid, log_softmax, logsumexp, relu, sigmoid, softmax, softplus
 from .products import linear
 
-__all__ = ["arithmetic", "choice", "constants", "elementary", "indexing", "joining", "linalg"]
-__all__ += ["linear", "log_sigmoid", "log_softmax", "logistic", "logsumexp", "losses", "one_hot"]
-__all__ += ["products", "reductions", "relu", "rounding", "shapes", "sigmoid", "softmax"]
-__all__ += ["softplus"]
+__all__ = ["arithmetic", "choice", "complexes", "constants", "contractions", "convolution", "cumulative"]
+__all__ += ["decompositions", "determinant", "diagonals", "differences", "einsum", "elementary", "fourier"]
+__all__ += ["indexing", "joining", "least_squares", "linalg", "linear", "log_sigmoid", "log_softmax"]
+__all__ += ["logistic", "logsumexp", "losses", "methods", "nans", "one_hot", "ordering"]
+__all__ += ["padding", "picking", "powers", "products", "quantiles", "rearranging", "reductions"]
+__all__ += ["relu", "rounding", "selection", "shapes", "sigmoid", "softmax", "softplus"]
+__all__ += ["solving", "splitting", "statistics", "trigonometry"]

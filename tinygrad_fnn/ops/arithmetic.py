@@ -43,13 +43,13 @@ def subtract(x: Any, y: Any) -> Tensor:
 
 # x**p at x = 0: the derivative is 0 for p = 0 and p * 0**(p - 1) otherwise, so only the point where both are 0 is
 # masked, in the exponent. In p it is x**p log x, and 0 where x = 0 and p >= 0.
-# No root in the sense of Rule.root: (x**3)**(1/3) is x, with derivative 1 at 0; `x**0.5` is sqrt, and is one.
 elementwise(
     np.power,
     lambda x, y: y * x ** (y - 1 + ((x == 0) & (y == 0))),
     lambda out, x, y: out * np.log(x + ((x == 0) & (y >= 0))),
     domain=(POSITIVE, (-2.0, 2.0)),
     at={(0.0, 0.0): (0.0, 0.0), (0.0, 1.0): (1.0, 0.0), (0.0, 2.0): (0.0, 0.0), (0.0, 3.0): (0.0, 0.0)},
+    root=lambda x, y: y >= 0.5,  # not below: (x**3)**(1/3) is x, with derivative 1 at 0
 )
 
 

@@ -25,7 +25,7 @@ primitive(
     lambda ct, condition: np.where(condition, ct, 0),
     lambda ct, condition: np.where(condition, 0, ct),
     name="numpy.where",
-    linear=True,
+    linear="jointly",
     samples=(sample(MASK, (2, 3), (2, 3)), sample(MASK, (3,), ()), sample(MASK[0], (2, 1), (1, 3))),
 )
 

@@ -14,10 +14,19 @@ __all__: list[str] = []
 
 POSITIVE = (0.2, 4.0)
 
+
+def _direction(x: Any) -> Any:
+    """The sign, of a complex number `x / |x|` with its derivative; 0 at 0."""
+    if x.dtype.kind != "c":
+        return np.sign(x)
+    length = abs(x)
+    return x / (length + (length == 0))
+
+
 elementwise(np.exp, lambda out: out)
 elementwise(np.expm1, lambda x: np.exp(x))  # out + 1 has no digits for x far below 0
 elementwise(np.sqrt, lambda out: 0.5 / out, domain=(POSITIVE,), root=True)
-elementwise(np.absolute, lambda x: np.sign(x), at={(0.0,): (0.0,), (-2.0,): (-1.0,)})
+elementwise(np.absolute, lambda x: _direction(x), at={(0.0,): (0.0,), (-2.0,): (-1.0,)})
 elementwise(np.sign, 0, at={(0.0,): (0.0,)})
 # 1 - out**2 has no digits beyond |x| = 19; sech(x)**2 = 4 e / (1 + e)**2 with e = exp(-2|x|) keeps them all.
 elementwise(np.tanh, lambda x: 4 * logistic_density(2 * x), at={(0.0,): (1.0,), (400.0,): (0.0,)})

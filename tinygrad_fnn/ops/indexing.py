@@ -154,7 +154,7 @@ primitive(
     lambda ct, index: _kept_of(ct, index),
     lambda ct, index, last: _written(ct, index, last),
     name="assignment",
-    linear=True,
+    linear="jointly",
     samples=(
         sample((4,), (), index=1, last=None),
         sample((4, 3), (3,), index=slice(1, 3), last=None),

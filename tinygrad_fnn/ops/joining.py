@@ -25,7 +25,7 @@ primitive(
     lambda ct, i, axis, bounds: ct[(slice(None),) * axis + (slice(bounds[i], bounds[i + 1]),)],
     name="numpy.concatenate",
     variadic=True,
-    linear=True,
+    linear="jointly",
     samples=(
         sample((2, 3), (1, 3), (0, 3), axis=0, bounds=(0, 2, 3, 3)),
         sample((2, 1), (2, 2), axis=1, bounds=(0, 1, 3)),

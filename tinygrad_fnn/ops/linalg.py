@@ -9,6 +9,7 @@ import numpy as np
 from ..rules import Array, composite, reduction, sample
 from ..tensor import Tensor, apply
 from . import reductions
+from .decompositions import spectral_norm
 from .reductions import drop
 
 __all__: list[str] = []
@@ -61,7 +62,8 @@ reduction(
     ),
 )
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """`numpy.linalg.norm`: vector orders None, p > 0, inf and -inf; matrix orders None, 'fro', 1, -1, inf and -inf.
+    """`numpy.linalg.norm`: vector orders None, p > 0, inf and -inf; matrix orders None, 'fro', 'nuc', 2, -2, 1, -1, inf
+    and -inf.
 
     The derivative of the norm of 0 is 0.
     """
@@ -78,11 +80,15 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
         raise ValueError(f"numpy.linalg.norm: ord={ord!r} wants one axis or two, got {axis} of shape {np.shape(x)}")
     if ord == "fro":
         return drop(apply(_norm, x, ord="fro", axis=axes), ndim, axes, keepdims)
+    if ord in (2, -2, "nuc"):
+        return spectral_norm(x, ord, axes, keepdims)
     if ord in (1, -1, np.inf, -np.inf):
         inner = axes[0 if abs(ord) == 1 else 1]
         sums = reductions.sum(abs(x), axis=inner, keepdims=True)
         return (reductions.max if ord > 0 else reductions.min)(sums, axis=axes, keepdims=keepdims)
-    raise TypeError(f"numpy.linalg.norm: matrix order {ord!r} has no derivative rule; has 'fro', 1, -1, inf and -inf")
+    raise TypeError(
+        f"numpy.linalg.norm: matrix order {ord!r} has no derivative rule; wanted 'fro', 'nuc', +-1, +-2, +-inf"
+    )
 
 
 def _vector_norm(x: Any, ord: Any, axis: int, keepdims: bool) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..rules import Array, composite, primitive, sample
+from ..rules import Array, composite, dispatching, primitive, sample
 from ..tensor import Tensor, apply
 from .shapes import expand_dims, reshaped
 
@@ -87,12 +87,23 @@ def _linear(x: Array, W: Array, b: Array | None = None) -> Array:
     return z
 
 
+def _linear_tangent(tangents: Any, x: Any, W: Any, b: Any = None) -> Any:
+    dx, dW, *db = tangents
+    products = [] if dx is None else [_linear_of(dx, W)]
+    products += [] if dW is None else [_linear_of(x, dW)]
+    return sum([*products, *(d for d in db if d is not None)])
+
+
+_linear_of = dispatching(_linear)
+
+
 @primitive(
     _linear,
     lambda ct, W: ct @ W,  # dJ/dx = delta W
     lambda ct, x: ct.T @ x,  # dJ/dW = delta^T x
     lambda ct: ct.sum(axis=0),  # dJ/db = the sum of delta over the batch
     linear=True,
+    push=_linear_tangent,
     samples=(sample((5, 3), (2, 3), (2,)), sample((40, 3), (2, 3), (2,)), sample((5, 3), (2, 3))),
 )
 def linear(x: Array, W: Array, b: Array | None = None) -> Tensor:

@@ -1,0 +1,158 @@
+"""Forward mode: tangents that the gate carries along while a function runs.
+
+A `Level` is one direction of differentiation, kept in the mode. The gate hands it each operation as it is recorded; the
+level combines the tangents of the arguments into that of the result, by the partials or by linearity where the rule has
+them, and by the derivative of the pullback where not. Levels nest: what one computes is seen by those outside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .backward import _tensor, _wrapped, fit, grad
+from .rules import Array, Rule, Term, plain
+from .tensor import MODE, Edge, Mode, Node, apply
+
+__all__ = ["Level"]
+
+
+class Level:
+    """One direction of differentiation.
+
+    Parameters
+    ----------
+    record : bool
+        Whether the tangents are to be recorded from the start, because something tracked is among the primals or the
+        tangents. Otherwise recording begins when the function meets something tracked from outside.
+    may_record : bool
+        Whether the caller's mode records at all.
+
+    Attributes
+    ----------
+    tangents : dict of Node to ndarray or Tensor
+        Of the variables, to be filled in before the function runs, and of what was computed from them.
+    """
+
+    __slots__ = ("may_record", "outer", "record", "start", "tangents")
+
+    def __init__(self, record: bool, may_record: bool) -> None:
+        self.record, self.may_record = record, may_record
+        self.outer: Level | None = MODE.get().level
+        self.tangents: dict[Node, Any] = {}
+        self.start = 0
+
+    def __enter__(self) -> Level:
+        mode = MODE.get()
+        self.start = min((node.time for node in self.tangents), default=0)
+        MODE.set(Mode(True, mode.strict, mode.anomaly, mode, self))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        mode = MODE.get().outer
+        assert mode is not None
+        MODE.set(mode)
+
+    def push(self, node: Node, values: list[Any], params: dict[str, Any]) -> None:
+        """Enter the tangent of a result that the gate has just recorded from `values`, the last of which it is."""
+        if self.outer is not None:
+            self.outer.push(node, values, params)
+        edges = node.edges or ()
+        arriving = []
+        for edge in edges:
+            tangent = self.tangents.get(edge[0])
+            if tangent is not None:
+                arriving.append((edge, tangent))
+            elif self.may_record and edge[0].time < self.start:
+                self.record = True  # tracked outside: the tangent may depend on it
+        if not arriving:
+            return
+        mode = MODE.get()
+        token = MODE.set(Mode(self.record, mode.strict, False, mode, self.outer))
+        try:
+            with np.errstate(all="ignore"):
+                self.tangents[node] = self._tangent(node, arriving, values[:-1], params)
+        finally:
+            MODE.reset(token)
+
+    def _tangent(self, node: Node, arriving: list[tuple[Edge, Any]], args: list[Any], params: dict[str, Any]) -> Any:
+        rule = node.rule
+        assert rule is not None
+        if self.record:
+            tracked = {edge[3]: edge[0] for edge in node.edges or ()}
+            args = [_tensor(a, tracked[i]) if i in tracked else a for i, a in enumerate(args)]
+        found = {edge[3]: tangent for edge, tangent in arriving}
+        if rule.push is not None:
+            return self._fitted(rule.push([found.get(i) for i in range(len(args))], *args, **params), node)
+        if rule.linear == "jointly":
+            moved = [
+                found.get(i, a if rule.terms[0 if rule.variadic else i] is None else np.zeros_like(a))
+                for i, a in enumerate(args)
+            ]
+            return self._fitted(self._run(rule, moved, params), node)
+        total = None
+        for edge, tangent in arriving:
+            i = edge[3]
+            term = rule.terms[0 if rule.variadic else i]
+            assert term is not None
+            if term.partial is not None:
+                part = self._by_partial(node, edge, term, rule, tangent)
+            elif rule.linear:
+                part = self._run(rule, [*args[:i], tangent, *args[i + 1 :]], params)
+            else:
+                part = self._by_pullback(node, edge, term, tangent)
+            part = self._fitted(part, node)
+            total = part if total is None else total + part
+        return total
+
+    def _run(self, rule: Rule, args: list[Any], params: dict[str, Any]) -> Any:
+        return apply(rule.fun, *args, **params) if self.record else rule.fun(*args, **params)
+
+    def _fitted(self, part: Any, node: Node) -> Any:
+        if not hasattr(part, "shape"):
+            part = np.asarray(part)
+        if part.shape != node.shape:
+            part = fit(part, node.shape)
+        if part.dtype != node.dtype:
+            part = (part.real if part.dtype.kind == "c" != node.dtype.kind else part).astype(node.dtype)
+        return part if part.__class__ is not np.float64 else np.asarray(part)
+
+    def _kept(self, node: Node, edge: Edge) -> Any:
+        return _wrapped(node, edge[2], edge[3]) if self.record else edge[2]
+
+    def _by_partial(self, node: Node, edge: Edge, term: Term, rule: Rule, tangent: Any) -> Any:
+        if not callable(term.source):
+            return term.pull(tangent)
+        partial = term.partial(*self._kept(node, edge)) if term.partial is not None else 0
+        if edge[0].dtype.kind == "c" != node.dtype.kind:
+            return np.real(np.conj(partial) * tangent)  # the derivative of a real result, as its cotangent has it
+        part = tangent * partial
+        if rule.selects or rule.root:  # what is not chosen, and a root at rest, count for nothing, whatever they are
+            slope = np.asarray(plain(partial))
+            silent = (slope == 0) if rule.selects else np.isinf(slope) & (np.asarray(plain(tangent)) == 0)
+            if silent.any():
+                part = np.where(silent, 0, part)
+        return part
+
+    def _by_pullback(self, node: Node, edge: Edge, term: Term, tangent: Any) -> Any:
+        """The pullback is linear in its cotangent, and its derivative there is its transpose."""
+        mode = MODE.get()
+        token = MODE.set(Mode(True, mode.strict, False, mode, self.outer))
+        try:
+            # Any cotangent does; ones meet an infinite partial without making a NaN.
+            ct = _tensor(np.ones(node.shape, node.dtype), Node((), None, node.shape, node.dtype))
+            share: Array = term.pull(ct, *self._kept(node, edge))
+            if share.shape != edge[0].shape:
+                share = fit(share, edge[0].shape)
+            if share._node is None:
+                return np.zeros(node.shape, node.dtype)
+            complex_ = share.dtype.kind == "c"
+            seed = np.conj(tangent) if complex_ else tangent
+            (pushed,) = grad(share, ct, seed, create_graph=self.record, allow_unused=True)
+        finally:
+            MODE.reset(token)
+        if pushed is None:
+            return np.zeros(node.shape, node.dtype)
+        found = pushed if self.record else pushed._read()
+        return np.conj(found) if complex_ else found
