@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .backward import _tensor, _wrapped, fit, grad
+from .backward import _has_nan, _tensor, _wrapped, fit, grad
 from .rules import Array, Rule, Term, plain
 from .tensor import MODE, Edge, Mode, Node, apply
 
@@ -101,7 +101,7 @@ class Level:
             elif rule.linear:
                 part = self._run(rule, [*args[:i], tangent, *args[i + 1 :]], params)
             else:
-                part = self._by_pullback(node, edge, term, tangent)
+                part = self._by_pullback(node, edge, tangent)
             part = self._fitted(part, node)
             total = part if total is None else total + part
         return total
@@ -128,31 +128,33 @@ class Level:
         if edge[0].dtype.kind == "c" != node.dtype.kind:
             return np.real(np.conj(partial) * tangent)  # the derivative of a real result, as its cotangent has it
         part = tangent * partial
-        if rule.selects or rule.root:  # what is not chosen, and a root at rest, count for nothing, whatever they are
+        if (rule.selects or rule.root) and not MODE.get().strict and _has_nan(part):
+            # What is not chosen counts for nothing, whatever it is, and so does a root at its minimum at rest.
             slope = np.asarray(plain(partial))
-            silent = (slope == 0) if rule.selects else np.isinf(slope) & (np.asarray(plain(tangent)) == 0)
-            if silent.any():
-                part = np.where(silent, 0, part)
+            if rule.selects:
+                silent = slope == 0
+            else:
+                silent = (slope == np.inf) & (np.asarray(plain(tangent)) == 0)
+                if rule.root is not True:
+                    silent = silent & rule.root(*map(plain, edge[2]))  # type: ignore[operator]  # a function, then
+            part = np.where(silent, 0, part)
         return part
 
-    def _by_pullback(self, node: Node, edge: Edge, term: Term, tangent: Any) -> Any:
+    def _by_pullback(self, node: Node, edge: Edge, tangent: Any) -> Any:
         """The pullback is linear in its cotangent, and its derivative there is its transpose."""
         mode = MODE.get()
         token = MODE.set(Mode(True, mode.strict, False, mode, self.outer))
         try:
             # Any cotangent does; ones meet an infinite partial without making a NaN.
             ct = _tensor(np.ones(node.shape, node.dtype), Node((), None, node.shape, node.dtype))
-            share: Array = term.pull(ct, *self._kept(node, edge))
+            share: Array = edge[1](ct, *self._kept(node, edge))
             if share.shape != edge[0].shape:
                 share = fit(share, edge[0].shape)
             if share._node is None:
                 return np.zeros(node.shape, node.dtype)
-            complex_ = share.dtype.kind == "c"
-            seed = np.conj(tangent) if complex_ else tangent
-            (pushed,) = grad(share, ct, seed, create_graph=self.record, allow_unused=True)
+            (pushed,) = grad(share, ct, tangent, create_graph=self.record, allow_unused=True)
         finally:
             MODE.reset(token)
         if pushed is None:
             return np.zeros(node.shape, node.dtype)
-        found = pushed if self.record else pushed._read()
-        return np.conj(found) if complex_ else found
+        return pushed if self.record else pushed._read()

@@ -6,6 +6,7 @@ is freed by reference counting alone. `requires_grad` means "has a node".
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import itertools
@@ -910,7 +911,9 @@ def _with_keywords(rule: Rule, inputs: tuple[Any, ...], *, out: Any = None, wher
         raise TypeError(f"{rule.name}: out= cannot take a tracked result; write t = {rule.name}(...), or give a Tensor")
     if target is None and where is not True:
         raise TypeError(f"{rule.name}: where= without out= leaves entries undefined; give out=, or use numpy.where")
-    result = rule.call(*inputs, **others)
+    # NumPy leaves out the entries where `where` is False; here they are computed and not chosen, so without a warning.
+    with contextlib.nullcontext() if where is True else np.errstate(all="ignore"):
+        result = rule.call(*inputs, **others)
     if target is None:
         return result
     target[...] = result if where is True else np.where(plain(where), result, target)

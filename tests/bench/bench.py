@@ -6,39 +6,19 @@ Machines are noisy, so read the ratios: every competitor of a workload runs once
 no test asserts a time.
 """
 
-import argparse
 import json
-import os
-import platform
 import sys
-import time
-from importlib import metadata
 
-arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-arguments.add_argument("--rounds", type=int, default=30, help="how often each competitor runs (default: 30)")
-arguments.add_argument("--threads", type=int, default=1, help="BLAS threads of every competitor (default: 1)")
-arguments.add_argument("--json", action="store_true", help="print the table as JSON")
-args = arguments.parse_args()
+from timing import circumstances, installed, medians, options, set_threads
 
-# BLAS and OpenMP read these when they are loaded, so they come before the imports below.
-for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[name] = str(args.threads)
-os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads={args.threads}"
-os.environ["JAX_ENABLE_X64"] = "1"
+args = options(__doc__, rounds=30).parse_args()
+set_threads(args.threads)  # before the imports below
 
 import numpy as np  # noqa: E402  # see above
 from scipy import special  # noqa: E402
 
 import tinygrad_fnn as tg  # noqa: E402
 from tinygrad_fnn import data, nn  # noqa: E402
-
-
-def installed(*names):
-    """The modules, None if one is missing."""
-    try:
-        return [__import__(name, fromlist=["_"]) for name in names]
-    except ImportError:
-        return None
 
 
 # --- W1: cost and gradient of 400-25-10 on the 5000 digits, float64, lambda 1 -----------------------------------------
@@ -176,38 +156,23 @@ def chain_workload(size):
     return competitors
 
 
-def medians(competitors, repeats):
-    """Median milliseconds of each, the competitors taking turns; the first round warms up and does not count."""
-    times = {name: [] for name in competitors}
-    for turn in range(args.rounds + 1):
-        for name, run in competitors.items():
-            start = time.perf_counter()
-            for _ in range(repeats):
-                run()
-            if turn:
-                times[name].append((time.perf_counter() - start) / repeats * 1e3)
-    return {name: float(np.median(t)) for name, t in times.items()}
-
-
 def main():
     workloads = {
         "W1: cost + gradient, 400-25-10, 5000 digits, float64": (digits_workload(), 1, "bare matrix products"),
         "W4: chain of 60 operations, 8 elements": (chain_workload(8), 10, "HIPS autograd"),
         "W4: chain of 60 operations, 100,000 elements": (chain_workload(100_000), 1, "HIPS autograd"),
     }
-    packages = ("numpy", "scipy", "torch", "autograd", "mygrad", "jax", "tinygrad_fnn")
-    versions = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"] in packages}
-    report = {"python": platform.python_version(), "threads": args.threads, "rounds": args.rounds, "versions": versions}
+    report = circumstances(args)
     report["workloads"] = {}
     for title, (competitors, repeats, reference) in workloads.items():
-        found = medians(competitors, repeats)
+        found = medians(competitors, args.rounds, repeats)
         against = found.get(reference, found["tinygrad_fnn"])
         report["workloads"][title] = {n: {"ms": ms, "ratio": ms / against} for n, ms in found.items()}
         if not args.json:
             print(f"\n{title} (ms; ratio to {reference if reference in found else 'tinygrad_fnn'})")
             for name, ms in found.items():
                 print(f"  {name:24s} {ms:9.3f} {ms / against:7.2f}")
-    print(json.dumps(report, indent=2) if args.json else f"\n{report['python']=} {args.threads=} {versions}")
+    print(json.dumps(report, indent=2) if args.json else f"\n{report['python']=} {args.threads=} {report['versions']}")
 
 
 if __name__ == "__main__":
