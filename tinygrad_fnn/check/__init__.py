@@ -2,6 +2,7 @@
 
 from . import textbook
 from .comparison import compare
+from .diagnose import Diagnosis, diagnose
 from .numerical import GradcheckError, gradcheck
 
-__all__ = ["GradcheckError", "compare", "gradcheck", "textbook"]
+__all__ = ["Diagnosis", "GradcheckError", "compare", "diagnose", "gradcheck", "textbook"]

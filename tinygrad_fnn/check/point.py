@@ -167,11 +167,13 @@ class Point:
         Where no gradient arrived.
     eps, tiny : float
         Machine precision, and the smallest number that has it, of the coarsest array among inputs and result.
+    height : float
+        The largest absolute value of the result, or of what it was computed from.
     modes : list of Mode
         The precisions that the function runs in, coarse ones first.
     """
 
-    def __init__(self, f: Function, inputs: dict[Name, ndarray], rng: np.random.Generator) -> None:
+    def __init__(self, f: Function, inputs: dict[Name, ndarray], rng: np.random.Generator, height: float) -> None:
         self.f, self.inputs = f, inputs
         self.ends = np.cumsum([x.size for x in inputs.values()])
         self.x = np.concatenate([x.ravel() for x in inputs.values()], dtype=np.result_type(float, *inputs.values()))
@@ -181,6 +183,7 @@ class Point:
         self.picked = np.sort(rng.permutation(out.size)[:OUTPUTS]) if out.size > 1 else np.zeros(0, np.intp)
         self.outputs = [None, *(tuple(int(i) for i in np.unravel_index(k, out.shape)) for k in self.picked)]
         self.cotangent = signed(rng, out.shape) if out.size > 1 else np.ones(out.shape)
+        self.height = max(height, float(np.abs(out._value).max(initial=0)))
         self.unreached = np.zeros(len(self.x), dtype=bool)
         self.gradient = self._gradient(out, leaves)
         self.modes = list(self._modes())

@@ -142,6 +142,7 @@ def _at(phi: Callable[[float], ndarray], center: ndarray, h: float, eps: float, 
 def _wants_a_smaller_step(now: _Level, enough: Any) -> bool:
     if not np.isfinite(now.value).all():
         return True
-    truncated = ~now.kink & (now.error > 2 * now.wobble) & (now.error > enough)
+    # Two estimates that are off by rounding alone differ by up to twice the wobble, and that counts SAFETY times.
+    truncated = ~now.kink & (now.error > 3 * SAFETY * now.wobble) & (now.error > enough)
     pursued = now.kink & (now.jump > SAFETY * SAFETY * RATIO * now.wobble)  # may be a kink nearby, not here
     return bool((truncated | pursued).any())
