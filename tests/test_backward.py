@@ -1,6 +1,7 @@
 """The walk: what `backward` and `grad` compute, keep, free and refuse; choices and roots; ways past a probability."""
 
 import threading
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -119,6 +120,15 @@ def test_derivative_with_respect_to_a_freed_result_needs_nothing_below_it() -> N
     h.backward()
     (g,) = grad(h * 3, h)
     assert g.item() == 3.0
+
+
+def test_derivative_does_not_need_the_freed_part_that_its_inputs_do_not_lead_through() -> None:
+    x = leaf(2.0)
+    h = x * x
+    h.backward()
+    w = leaf(3.0)
+    (g,) = grad(h * w, w)
+    assert g.item() == 4.0
 
 
 def test_retained_graph_can_be_walked_again() -> None:
@@ -535,8 +545,9 @@ def test_hook_that_writes_into_its_argument_changes_nothing() -> None:
 
 def test_removal_takes_away_one_registration() -> None:
     x, seen = leaf(1.0), []
-    first = x.register_hook(seen.append)
-    second = x.register_hook(seen.append)
+    hook = seen.append
+    first = x.register_hook(hook)
+    second = x.register_hook(hook)
     first()
     first()  # again is harmless
     (x * 1).backward()
@@ -709,6 +720,16 @@ def test_living_zero_is_not_taken_for_cut_off() -> None:
     y.sum().backward()
     assert_array_equal(x.grad, [0.0, 0.0])
     assert_allclose(w.grad, [0.0, np.log(3.0)], rtol=1e-15)
+
+
+def test_what_is_cut_off_in_one_row_is_alive_in_another() -> None:
+    """A number that is broadcast is cut off only where every one of its shares is."""
+    x, s = leaf([0.0, 2.0]), leaf(3.0)
+    with np.errstate(divide="ignore"):
+        y = np.where(x > 0, np.log(x) * (s * 1), 0)
+    y.sum().backward()
+    assert_array_equal(x.grad, [0.0, 1.5])
+    assert_allclose(s.grad, np.log(2.0), rtol=1e-15)  # one rounding
 
 
 # --- past a probability -------------------------------------------------------------------------------------------
@@ -985,3 +1006,78 @@ def test_anomaly_detection_does_not_change_the_numbers() -> None:
     plain = slope(f, at)
     with detect_anomaly():
         assert_array_equal(slope(f, at), plain)
+
+
+# --- shares added in place --------------------------------------------------------------------------------------------
+
+
+def sum_of_pieces(x: Tensor, indices: list[Any], weights: list[ndarray]) -> Any:
+    total: Any = 0.0
+    for index, weight in zip(indices, weights, strict=True):
+        total = total + np.sum(x[index] * weight)
+    return total
+
+
+def pieces() -> list[Any]:
+    """Indices of every kind into shape (4, 3), some of which name entries twice."""
+    rows, mask = np.array([2, 0, 2]), np.array([True, False, True, True])
+    return [0, -1, slice(1, 3), (slice(None), 1), rows, mask, (rows, rows), (Ellipsis, None, 2), [3, 3], ()]
+
+
+def test_pieces_of_one_array_add_up_in_its_gradient() -> None:
+    rng = np.random.default_rng(0)
+    x = leaf(rng.normal(size=(4, 3)))
+    weights = [rng.normal(size=np.zeros(x.shape)[index].shape) for index in pieces()]
+    expected = np.zeros(x.shape)
+    for index, weight in zip(pieces(), weights, strict=True):
+        np.add.at(expected, index, weight)
+    out = sum_of_pieces(x, pieces(), weights)
+    (recorded,) = grad(out, x, create_graph=True)
+    (plain,) = grad(out, x)
+    assert_allclose(plain.numpy(), expected, rtol=1e-13, atol=1e-15)  # another order of the sum
+    assert_allclose(recorded.detach().numpy(), expected, rtol=1e-13, atol=1e-15)
+
+
+def test_pieces_leave_the_cotangents_of_others_alone() -> None:
+    """The array that y receives first is also the share of z and the user's own; a piece of y must not write there."""
+    x = leaf([1.0, 2.0, 3.0])
+    pieces_first = x[0] + x[1]
+    y, z = x * 1.0, x * 2.0
+    ends = y[0] * 10.0 + y[2] * 10.0
+    both = y + z  # recorded last, so that its cotangent reaches y and z before the pieces do
+    ct = np.array([1.0, 1.0, 1.0])
+    ct_y, ct_z, ct_x = grad([both, ends, pieces_first], [y, z, x], [ct, 1.0, 1.0])
+    assert ct.tolist() == [1, 1, 1]
+    assert ct_z.tolist() == [1, 1, 1]
+    assert ct_y.tolist() == [11, 1, 11]
+    assert ct_x.tolist() == [11 + 2 + 1, 1 + 2 + 1, 11 + 2]
+
+
+def test_a_seed_that_also_receives_pieces_stays_the_callers() -> None:
+    x = leaf([1.0, 2.0])
+    y = x * 3.0
+    ct = np.ones(2)
+    (found,) = grad([y, y[0], y[0]], x, [ct, 1.0, 1.0])
+    assert found.tolist() == [9, 3]
+    assert ct.tolist() == [1, 1]
+
+
+def test_pieces_of_a_scalar_and_of_float32_keep_shape_and_dtype() -> None:
+    scalar = leaf(2.0)
+    (found,) = grad((scalar[()] + scalar[None] + scalar[...] + scalar * 1.0).sum(), scalar)
+    assert (found.shape, found.item()) == ((), 4.0)
+    single = leaf(np.ones(3), np.float32)
+    (found,) = grad(single[0] + single[1:].sum() + single[0], single)
+    assert (found.dtype, found.tolist()) == (np.float32, [2, 1, 1])
+
+
+def test_rows_of_a_large_array_cost_no_array_each() -> None:
+    X = leaf(np.ones((400, 400)))
+    total: Any = 0.0
+    for row in X:
+        total = total + row.sum()
+    tracemalloc.start()
+    grad(total, X)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5 * X.nbytes  # the first share, the sum, the copy handed out, and the walk's own records

@@ -1,5 +1,6 @@
 """The demo as a user runs it: its numbers, its files, and what it says when matplotlib is missing."""
 
+import os
 import re
 import subprocess
 import sys
@@ -66,3 +67,84 @@ def test_the_articles_results_come_out_exactly(tmp_path, shared_data):
 def test_mnist_files_train_a_wider_network(tmp_path, shared_data):
     out = demo("--mnist", shared_data / "mnist", "--iterations", 2, "--hidden", 10, "--out", tmp_path)
     assert "X (60000, 784)" in out
+
+
+# --- programs in the manner of those written for HIPS autograd --------------------------------------------------------
+
+EXAMPLES = DEMO.parent
+
+
+def example(name, *arguments, **options):
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, arguments)]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", **options.pop("env", {})}
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=300, env=environment, **options
+    ).stdout
+
+
+def numbers(pattern, text):
+    """What the one group of a pattern finds, as floats."""
+    return [float(found) for found in re.findall(pattern, text)]
+
+
+PROGRAMS = ["gaussian_process.py", "bayesian_network.py", "newton_cg.py"]
+SHORT = {"gaussian_process.py": ["--points", 20], "bayesian_network.py": ["--iterations", 3]}
+SHORT["newton_cg.py"] = ["--examples", 20, "--hidden", 2, "--iterations", 2]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_explains_itself(name):
+    out = example(name, "--help")
+    assert f"python examples/{name}" in out
+    assert "--seed" in out
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_draws_its_picture(name, tmp_path):
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    picture = tmp_path / "picture.png"
+    assert f"picture in {picture}" in example(name, *SHORT[name], "--out", picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_without_matplotlib_says_what_is_left_out(name, tmp_path):
+    (tmp_path / "matplotlib.py").write_text("raise ImportError('hidden for this test')")
+    out = example(name, *SHORT[name], "--out", tmp_path / "picture.png", env={"PYTHONPATH": str(tmp_path)})
+    assert 'no picture: it needs matplotlib; install it with: python -m pip install "tinygrad_fnn[plot]"' in out
+
+
+def test_gaussian_process_finds_the_parameters_of_its_data():
+    out = example("gaussian_process.py")
+    (found,) = numbers(r"\s(\S+) after \d+ iterations", out)
+    (slogdet,) = numbers(r"by slogdet and solve\s+(\S+)", out)
+    (scipy,) = numbers(r"by scipy\.stats\s+(\S+)", out)
+    (truth,) = numbers(r"of the true parameters\s+(\S+)", out)
+    # A sum over 200 points of a matrix of condition 1e4, printed with 10 digits after the point.
+    assert_allclose([found, slogdet], scipy, rtol=0, atol=1e-8)
+    assert found >= truth
+    assert numbers(r"gradient norm\s+(\S+)", out)[0] < 1e-6
+    length, signal, noise = numbers(r"(?:length|signal|noise)\s+(\S+)   true", out)
+    assert length == pytest.approx(0.8, rel=0.1)
+    assert signal == pytest.approx(1.5, rel=0.3)  # ten length scales of data say no more about it
+    assert noise == pytest.approx(0.2, rel=0.1)  # the noise of 200 points is known to 1/sqrt(400)
+
+
+def test_bayesian_network_raises_its_bound_and_predicts():
+    out = example("bayesian_network.py")
+    bounds = numbers(r"ELBO\s+(\S+)", out)
+    assert len(bounds) == 11
+    assert bounds[-1] > bounds[1] > bounds[0]
+    assert bounds[-1] == max(bounds)
+    assert 0.09 < numbers(r"root mean square error (\S+)", out)[0] < 0.13  # the noise alone is 0.1
+    assert 90 < numbers(r"(\S+)% of them", out)[0] < 99.5  # of a normal distribution 95.4
+
+
+def test_newton_cg_reaches_the_bottom_with_quadratic_convergence():
+    out = example("newton_cg.py", "--examples", 300, "--hidden", 5)
+    norms = numbers(r"step .* gradient (\S+)   products", out)
+    assert norms[-1] < 1e-6
+    assert norms[-1] < norms[-2] ** 1.3  # min(1/2, sqrt|g|) as the tolerance promises an exponent of 3/2 in the limit
+    newton, lbfgs, beside = numbers(r"\n(?:Newton-CG|L-BFGS) +J (\S+)", out)
+    assert beside == pytest.approx(newton, rel=1e-9)  # the same valley has the same bottom
+    assert lbfgs == pytest.approx(newton, rel=0.1)  # from the start it may be another one

@@ -21,8 +21,8 @@ LAYERS: list[set[str]] = [
     {"backward"},
     {"forward"},
     {"func", "ops"},
-    {"nn", "optim", "check.numerical", "check.point", "check.stencil", "serialize"},
-    {"check", "explain", "testing", "plot"},
+    {"nn", "optim", "stats", "check.numerical", "check.point", "check.stencil", "serialize"},
+    {"check", "custom", "explain", "testing", "plot"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -34,6 +34,7 @@ INSIDE = {
     ("rules", "tensor"): "the gate needs the table, so the table meets the gate at the first call",
     ("rules", "ops.special"): "SciPy's functions are entered when SciPy is first met",
     ("plot", "__init__"): "a picture of the logistic function is drawn with its derivative, by whoever asks for it",
+    ("tensor", "ops.missing"): "what to use instead is looked up once something is missing",
     ("tensor", "backward"): "t.backward() is a method, and the walk stands on the tensor",
 }
 

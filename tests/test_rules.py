@@ -14,6 +14,7 @@ from numpy import ndarray
 from numpy.testing import assert_allclose, assert_array_equal
 from oracles import (
     Case,
+    along,
     cases,
     check_first,
     check_second,
@@ -29,7 +30,7 @@ from oracles import (
     tolerance,
 )
 
-from tinygrad_fnn import RULES, Tensor, grad
+from tinygrad_fnn import RULES, Tensor, func, grad, relu, strict_edges
 from tinygrad_fnn.rules import Rule, Term
 
 ALL = list(RULES.values())
@@ -88,14 +89,15 @@ def test_value_is_that_of_the_plain_function(rule: Rule) -> None:
 @pytest.mark.parametrize("rule", [rule for rule in ALL if rule.kind == "constant"], ids=identity)
 def test_constant_gives_plain_results(rule: Rule) -> None:
     x, y = np.array([0.5, 1.5, 2.5]), np.array([1.0, 1.5, 2.0])
-    for args in ((x,), (x, y), (x, 1), ((x, y),), (x, float)):
+    square = np.outer(x, y)
+    for args in ((x,), (x, y), (x, 1), ((x, y),), (x, float), (square,)):
         try:
             theirs = rule.fun(*args)
-        except (TypeError, ValueError):
+        except (AttributeError, TypeError, ValueError):
             continue
         for wrap in (Tensor, leaf):
             ours = rule.fun(
-                *(tuple(map(wrap, a)) if isinstance(a, tuple) else wrap(a) if a is x or a is y else a for a in args)
+                *(tuple(map(wrap, a)) if isinstance(a, tuple) else wrap(a) if type(a) is ndarray else a for a in args)
             )
             assert not any(isinstance(part, Tensor) for part in leaves(ours))
             assert type(ours) is type(theirs)
@@ -176,6 +178,217 @@ def test_special_point(rule: Rule, point: tuple[float, ...]) -> None:
         if first.requires_grad:
             for second in grad(first, xs, retain_graph=True, allow_unused=True):
                 assert second is None or np.isfinite(second.item()), f"second derivative of argument {k}"
+
+
+# --- forward mode -----------------------------------------------------------------------------------------------------
+
+
+def of_inputs(case: Case, dtype: Any = float) -> Callable[..., list[Any]]:
+    """The call as a function of the differentiable inputs alone."""
+
+    def f(*values: Any) -> list[Any]:
+        given = dict(zip(case.differentiable, values, strict=True))
+        return parts(case.recorded(*(given.get(k, x.astype(dtype)) for k, x in enumerate(case.inputs))))
+
+    return f
+
+
+def pushed(case: Case, f: Callable[..., Any], dtype: Any = float) -> Any:
+    """The tangent of f in the case's direction."""
+    primals = [case.inputs[k].astype(dtype) for k in case.differentiable]
+    tangents = [case.directions[k].astype(dtype) for k in case.differentiable]
+    return func.jvp(f, primals, tangents)[1]
+
+
+def weighted(case: Case, outs: Any) -> Any:
+    """<cotangents, results>."""
+    total: Any = 0.0
+    for out, ct in zip(outs, case.cotangents, strict=True):
+        total = total + np.sum(ct * out)
+    return total
+
+
+def with_inputs(rule: Rule, every: bool = True) -> list[Case]:
+    return [case for case in (cases(rule) if every else declared(rule)) if case.differentiable]
+
+
+@every_rule
+def test_tangent_is_the_slope_along_a_direction(rule: Rule) -> None:
+    for case in with_inputs(rule):
+        tangents, slopes = pushed(case, of_inputs(case)), along(case, case.directions)
+        for ours, theirs, out in zip(tangents, slopes, parts(case.plain(*case.inputs)), strict=True):
+            assert type(ours) is ndarray
+            assert (ours.shape, ours.dtype) == (theirs.shape, out.dtype), str(case)
+            assert_allclose(ours, theirs, **tolerance(case), err_msg=str(case))
+
+
+@every_rule
+def test_tangent_in_one_argument_alone(rule: Rule) -> None:
+    """The other arguments are plain then, and no tangent of theirs arrives."""
+    for case in with_inputs(rule, every=False):
+        for k in case.differentiable if len(case.differentiable) > 1 else ():
+
+            def f(x: Any, case: Case = case, k: int = k) -> Any:
+                return parts(case.recorded(*(x if j == k else v for j, v in enumerate(case.inputs))))
+
+            _, tangents = func.jvp(f, (case.inputs[k],), (case.directions[k],))
+            only = [v if j == k else np.zeros_like(v) for j, v in enumerate(case.directions)]
+            for ours, theirs in zip(tangents, along(case, only), strict=True):
+                assert_allclose(ours, theirs, **tolerance(case), err_msg=f"{case}: input {k}")
+
+
+@every_rule
+def test_forward_is_the_transpose_of_reverse(rule: Rule) -> None:
+    """<ct, J v> = <J^T ct, v>."""
+    for case in with_inputs(rule):
+        forward = sum(
+            float(np.sum(ct * t)) for ct, t in zip(case.cotangents, pushed(case, of_inputs(case)), strict=True)
+        )
+        shares = gradients(case, case.inputs, case.cotangents)
+        terms = [share * case.directions[k] for k, share in zip(case.differentiable, shares, strict=True)]
+        # Both are sums of the same products, in another order.
+        size = sum(float(np.sum(abs(term))) for term in terms)
+        rtol = 1e-6 if case.precision is np.float32 else 1e-11
+        assert_allclose(forward, sum(float(np.sum(t)) for t in terms), rtol=rtol, atol=rtol * size, err_msg=str(case))
+
+
+@every_rule
+def test_tangent_stays_float32(rule: Rule) -> None:
+    for case in with_inputs(rule):
+        theirs = parts(case.plain(*(x.astype(np.float32) for x in case.inputs)))
+        for ours, out in zip(pushed(case, of_inputs(case, np.float32), np.float32), theirs, strict=True):
+            assert ours.dtype == out.dtype, str(case)
+
+
+@every_point
+def test_tangent_at_special_point(rule: Rule, point: tuple[float, ...]) -> None:
+    places = [k for k, term in enumerate(rule.terms) if term is not None]
+
+    def f(*values: Any) -> Any:
+        given = dict(zip(places, values, strict=True))
+        return rule.call(*(given.get(k, v) for k, v in enumerate(point)))
+
+    for k in places:
+        with np.errstate(all="ignore"):
+            _, tangent = func.jvp(f, [point[j] for j in places], [float(j == k) for j in places])
+        assert_allclose(tangent, rule.at[point][k], rtol=5e-16, atol=0, err_msg=f"argument {k}")
+
+
+def curvature(case: Case) -> float:
+    """Second derivative of <cotangents, result> along the directions: second differences, extrapolated twice."""
+    p = case.precision
+    at = [x.astype(p) for x in case.inputs]
+
+    def value(t: Any) -> Any:
+        outs = parts(case.plain(*(x + t * v.astype(p) for x, v in zip(at, case.directions, strict=True))))
+        return sum((np.sum(ct.astype(p) * o) for ct, o in zip(case.cotangents, outs, strict=True)), start=p(0))
+
+    middle, h = value(p(0)), p(2.0**-7 if p is np.float64 else 2.0**-10)
+    a, b, c = ((value(s) - 2 * middle + value(-s)) / s**2 for s in (h, h / 2, h / 4))
+    return float((16 * (4 * c - b) - (4 * b - a)) / 45)
+
+
+@every_rule
+def test_nested_derivatives_agree(rule: Rule) -> None:
+    """Forward over forward, reverse over forward and forward over reverse, with differences of the plain function."""
+    for case in with_inputs(rule, every=False)[:1]:
+        f = of_inputs(case)
+        primals = [case.inputs[k] for k in case.differentiable]
+        directions = [case.directions[k] for k in case.differentiable]
+        every = tuple(range(len(primals)))
+
+        def tangent(*xs: Any) -> Any:
+            return weighted(case, func.jvp(f, xs, directions)[1])  # noqa: B023  # called within this round
+
+        def slopes(*xs: Any) -> Any:
+            return func.grad(lambda *ys: +weighted(case, f(*ys)) + 0 * np.sum(ys[0]), every)(*xs)  # noqa: B023
+
+        _, forward_forward = func.jvp(tangent, primals, directions)
+        reverse_forward = func.grad(lambda *xs: tangent(*xs) + 0 * np.sum(xs[0]), every)(*primals)
+        _, forward_reverse = func.jvp(slopes, primals, directions)
+        wanted = curvature(case)
+        # Differences of second order: eps / step**2 = 1e-13 and 1e-10, and the poles that `step` speaks of.
+        loose = {"rtol": 1e-4, "atol": 1e-5} if case.precision is not np.longdouble else {"rtol": 1e-6, "atol": 1e-9}
+        assert_allclose(forward_forward, wanted, **loose, err_msg=str(case))
+        for ours, theirs, v in zip(forward_reverse, reverse_forward, directions, strict=True):
+            assert ours.shape == v.shape
+            assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9 * np.max(abs(theirs), initial=1), err_msg=str(case))
+        along_again = sum(float(np.sum(h * v)) for h, v in zip(reverse_forward, directions, strict=True))
+        assert_allclose(along_again, forward_forward, rtol=1e-9, atol=1e-9, err_msg=str(case))
+
+
+@every_rule
+def test_tangent_sees_an_outer_variable(rule: Rule) -> None:
+    """`jvp` inside a recorded computation: its tangent depends on a tracked factor from outside."""
+    for case in with_inputs(rule, every=False)[:1]:
+        outer = leaf(1.0)
+
+        def f(*xs: Any) -> Any:
+            return [outer * out for out in of_inputs(case)(*xs)]  # noqa: B023  # called within this round
+
+        tangent = weighted(case, pushed(case, f))
+        inner = weighted(case, pushed(case, of_inputs(case)))
+        if isinstance(tangent, Tensor):
+            assert_allclose(grad(tangent, outer)[0].item(), inner, rtol=1e-12, atol=1e-14, err_msg=str(case))
+        else:
+            assert tangent == inner == 0, f"{case}: plain, though it depends on the factor"
+
+
+# What a choice leaves out has no tangent, whatever it is; a root at its minimum at rest neither.
+CHOICES: list[tuple[str, Callable[[Any], Any], float, float]] = [
+    ("where, log left out", lambda x: np.where(x > 0, np.log(x), 3 * x), 0.0, 3.0),
+    ("where, both finite", lambda x: np.where(x > 0, x * x, np.sqrt(x)), 2.0, 4.0),
+    ("select", lambda x: np.select([x > 1, x > -1], [np.log(x), 2 * x], 0.0), 0.0, 2.0),
+    ("maximum", lambda x: np.maximum(np.sqrt(x) - 1, x), 0.0, 1.0),
+    ("minimum", lambda x: np.minimum(np.sqrt(x) + 1, x), 0.0, 1.0),
+    ("fmax of a NaN", lambda x: np.fmax(np.log(x), 5 * x), -1.0, 5.0),
+    ("relu", lambda x: relu(np.sqrt(x) - 1), 0.0, 0.0),
+    ("clip", lambda x: np.clip(np.log(x), -1, 1), 0.0, 0.0),
+    ("an index", lambda x: np.stack([np.log(x), 2 * x])[1], 0.0, 2.0),
+    ("max of several", lambda x: np.max(np.stack([np.log(x), 2 * x])), 0.0, 2.0),
+    ("sqrt(x * x)", lambda x: np.sqrt(x * x), 0.0, 0.0),
+    ("sqrt(x)**2 by hand", lambda x: np.sqrt(np.square(np.sqrt(x * x))), 0.0, 0.0),
+    ("hypot", lambda x: np.hypot(x, 2 * x), 0.0, 0.0),
+    ("norm", lambda x: np.linalg.norm(np.stack([x, 2 * x])), 0.0, 0.0),
+    ("nansum", lambda x: np.nansum(np.stack([np.log(x), 2 * x])), -1.0, 2.0),
+]
+
+
+@pytest.mark.parametrize(("f", "point", "slope"), [c[1:] for c in CHOICES], ids=[c[0] for c in CHOICES])
+def test_tangent_of_what_is_not_chosen(f: Callable[[Any], Any], point: float, slope: float) -> None:
+    with np.errstate(all="ignore"):
+        _, once = func.jvp(f, (point,), (1.0,))
+        _, twice = func.jvp(lambda x: func.jvp(f, (x,), (1.0,))[1], (point,), (1.0,))
+        mixed = func.grad(lambda x: func.jvp(f, (x,), (1.0,))[1] + 0 * x)(point)
+    assert_allclose(once, slope, rtol=1e-15)
+    assert np.isfinite(twice)
+    assert np.isfinite(mixed)
+
+
+def test_tangent_is_nan_where_zero_would_be_wrong() -> None:
+    for f, x in ((lambda x: np.sqrt(x) * np.sqrt(x), 0.0), (lambda x: (x**3) ** (1 / 3), 0.0)):
+        with np.errstate(all="ignore"):
+            assert np.isnan(func.jvp(f, (x,), (1.0,))[1])
+
+
+def test_tangent_under_strict_edges_keeps_ieee() -> None:
+    with np.errstate(all="ignore"), strict_edges():
+        assert np.isnan(func.jvp(lambda x: np.sqrt(x * x), (0.0,), (1.0,))[1])
+        assert np.isnan(func.jvp(lambda x: relu(np.sqrt(x) - 1), (0.0,), (1.0,))[1])
+
+
+def test_tangent_through_complex_values() -> None:
+    """A filter: real in, complex between, real out; linear, so that its tangent is the filtered direction."""
+    weights = np.exp(-np.arange(5.0)) * (1 + 0.5j)
+    x, v = rng_of("filter").normal(size=(2, 8))
+
+    def filtered(x: Any) -> Any:
+        return np.fft.irfft(np.fft.rfft(x) * weights, 8)
+
+    assert_allclose(func.jvp(filtered, (x,), (v,))[1], filtered(v), rtol=1e-13, atol=1e-15)
+    _, power = func.jvp(lambda x: np.abs(np.fft.fft(x)) ** 2, (x,), (v,))
+    spectrum = np.fft.fft(x)
+    assert_allclose(power, 2 * np.real(np.conj(spectrum) * np.fft.fft(v)), rtol=1e-12, atol=1e-13)
 
 
 # --- operands of every make -------------------------------------------------------------------------------------------
@@ -421,3 +634,8 @@ def test_wrong_second_derivative_is_caught(rule: Rule, k: int, monkeypatch: pyte
     monkeypatch.setattr(rule, "terms", altered(rule, k, pull))
     with pytest.raises(AssertionError):
         check_all(check_second, rule)
+
+
+def test_a_tangent_of_unwrap_keeps_its_jumps() -> None:
+    _, tangent = func.jvp(np.unwrap, (np.array([0.3, 4.0, 1.0, 8.0]),), (np.array([0.0, 9.0, 0.0, 0.0]),))
+    assert_array_equal(tangent, [0.0, 9.0, 0.0, 0.0])

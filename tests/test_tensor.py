@@ -341,9 +341,9 @@ def test_bounds_mutated_after_forward_leave_the_gradient() -> None:
 def test_untracked_result_is_no_view_of_the_callers_array() -> None:
     source = np.arange(4.0)
     for out in (apply(_reshape, source, shape=(2, 2)), linear(source, np.eye(4)), np.where(True, source, Tensor(0.0))):
-        expected = out.data.copy()
+        expected = out.numpy()  # `.data` would lend, and so copy
         source[...] += 1
-        assert_array_equal(out.data, expected)
+        assert_array_equal(out.numpy(), expected)
 
 
 def test_operand_is_copied_only_when_a_rule_keeps_it() -> None:
@@ -482,6 +482,15 @@ def test_out_takes_the_result_and_where_leaves_the_rest() -> None:
     held.sum().backward()
     assert_array_equal(t.grad, [-1.0, 0.0])
     assert_array_equal(old.grad, [0.0, 1.0])
+
+
+def test_an_untracked_tensor_written_to_by_a_ufunc_forgets_its_logit() -> None:
+    p = sigmoid(Tensor([3.0, 2.0]))
+    np.multiply.at(p, [0], 0.1)
+    assert_allclose(np.log(p).data, np.log(p.data), rtol=1e-15)
+    t = Tensor([1.0, 2.0])
+    assert np.multiply(t, 2, out=t) is t
+    assert_array_equal(t.data, [2.0, 4.0])
 
 
 # --- arithmetic with what is no Tensor ----------------------------------------------------------------------------

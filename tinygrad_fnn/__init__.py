@@ -6,19 +6,22 @@ that table.
 
 import numpy as np
 
-from . import check, data, func, nn, ops, optim, plot
+from . import check, data, func, nn, ops, optim, plot, stats
 from .backward import grad
 from .check import gradcheck
+from .custom import custom_op
 from .ops import linear, log_sigmoid, log_softmax, logsumexp, one_hot, relu, sigmoid, softmax, softplus
+from .ops.polygamma import multigammaln, polygamma
 from .randomness import manual_seed
 from .rules import RULES
 from .tensor import Tensor, detect_anomaly, enable_grad, is_grad_enabled, no_grad, strict_edges
 
 __version__ = "0.1.0"
 
-__all__ = ["RULES", "Tensor", "check", "data", "detect_anomaly", "enable_grad", "func", "grad", "gradcheck"]
-__all__ += ["is_grad_enabled", "linear", "log_sigmoid", "log_softmax", "logsumexp", "manual_seed", "nn", "no_grad"]
-__all__ += ["one_hot", "ops", "optim", "plot", "relu", "sigmoid", "softmax", "softplus", "strict_edges"]
+__all__ = ["RULES", "Tensor", "check", "custom_op", "data", "detect_anomaly", "enable_grad", "func"]
+__all__ += ["grad", "gradcheck", "is_grad_enabled", "linear", "log_sigmoid", "log_softmax", "logsumexp", "manual_seed"]
+__all__ += ["multigammaln", "nn", "no_grad", "one_hot", "ops", "optim", "plot", "polygamma"]
+__all__ += ["relu", "sigmoid", "softmax", "softplus", "stats", "strict_edges"]
 
 # glibc maps each large array anew, and the system clears it page by page, until a block as large as this one has been
 # freed. That took a quarter of the time of cost and gradient on the 5000 digits. Nothing of it is touched.

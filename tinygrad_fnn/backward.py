@@ -17,10 +17,14 @@ import numpy as np
 from numpy import ndarray
 
 from .errors import AnomalyError, GraphError, ShapeError
-from .rules import Term, plain
+from .rules import Function, Term, plain
 from .tensor import MODE, Edge, Mode, Node, Tensor, _new, _numbers
 
 __all__ = ["backward", "grad", "pull_back"]
+
+# Pullbacks whose share is mostly zeros, with `add(total, ct, *kept)`, which adds it in place: k slices of an array then
+# cost one array of its size and not k.
+IN_PLACE: Final[dict[Function, Function]] = {}
 
 _accumulating = threading.Lock()
 _UNRECORDED: Final = "nothing was recorded: no leaf of this result requires a gradient, or it was computed in no_grad"
@@ -268,6 +272,7 @@ def _plain_walk(
 ) -> dict[Node, Any]:
     found: dict[Node, Any] = dict.fromkeys(wanted)
     needed = set(order)
+    owned: set[Node] = set()  # whose sum so far is an array that nothing else holds
     for node in order:
         ct = cts.pop(node, None)
         if ct is None:
@@ -278,12 +283,18 @@ def _plain_walk(
             found[node] = ct
         for parent, pull, kept, i in node.edges or ():  # None where a freed node is itself wanted
             if parent in needed:
+                other = cts.get(parent)
+                if other is not None and pull in IN_PLACE and not create_graph:
+                    if parent not in owned or not parent.shape:  # it may be a seed, shared with a node, or a scalar
+                        cts[parent] = other = np.array(other)
+                        owned.add(parent)
+                    IN_PLACE[pull](other, ct, *kept)
+                    continue
                 share = pull(ct, *(_wrapped(node, kept, i) if create_graph else kept))
                 if share.shape != parent.shape:
                     share = fit(share, parent.shape)
                 if share.dtype is not parent.dtype and share.dtype != parent.dtype:
                     share = _cast(share, parent.dtype)
-                other = cts.get(parent)
                 cts[parent] = share if other is None else other + share
     return found
 

@@ -202,18 +202,20 @@ def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple
     trace = _trace("jvp", f, _checked("jvp", f, tuple(range(len(primals)))), primals, {}, within=ready)
     assert level is not None
     pushed = [_pushed(level, out) for out in trace.outs]
+    owned = iter(_own([tangent for tangent in pushed if not isinstance(tangent, Tensor)]))
+    pushed = [tangent if isinstance(tangent, Tensor) else next(owned) for tangent in pushed]
     value = _like(trace.value, (_released(out, trace.outside) for out in trace.outs))
     return value, _like(trace.value, iter(pushed))
 
 
 def _pushed(level: Level, out: Tensor) -> Array:
-    """The tangent of a result in memory of its own; 0 for one that does not depend on the variables."""
+    """The tangent of a result; 0 for one that does not depend on the variables."""
     found = None if out._node is None else level.tangents.get(out._node)
     if found is None:
         return np.zeros(out.shape, _slope_dtype(out))
     if isinstance(found, Tensor):
         return _handle(found) if level.record and level.may_record else np.array(found._value)
-    return np.array(found)
+    return found
 
 
 def jacobian(f: Function, argnums: Argnums = 0) -> Function:

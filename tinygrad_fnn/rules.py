@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeVar
@@ -134,21 +135,24 @@ def public_name(fun: Function) -> str:
     """`numpy.exp`, `scipy.special.expit`, `tinygrad_fnn.linear`."""
     name = fun.__name__.lstrip("_")
     if isinstance(fun, np.ufunc):
-        return f"numpy.{name}" if getattr(np, name, None) is fun else f"scipy.special.{name}"
+        special = sys.modules.get("scipy.special")
+        homes = {"numpy": np, "scipy.special": special, "numpy.strings": np.strings}
+        made = "(vectorized)" in name
+        home = next((h for h, module in homes.items() if getattr(module, name, None) is fun), "scipy.special")
+        return "numpy.frompyfunc" if made else f"{home}.{name}"
     module = getattr(fun, "__module__", None) or "numpy"
     return f"{'tinygrad_fnn' if module.startswith('tinygrad_fnn') else module}.{name}"
 
 
 def _names(fun: Function) -> dict[str, int]:
     """Names of the arguments with their positions: the function's own first, then x, y, z, w in order."""
-    own: dict[str, int] = {}
-    if not isinstance(fun, np.ufunc):
-        try:
-            parameters = inspect.signature(fun).parameters.values()
-        except ValueError:  # functions written in C without a signature
-            parameters = {}.values()  # no parameters is what is known of them
-        own = {p.name: i for i, p in enumerate(parameters) if p.kind is not p.KEYWORD_ONLY}
-    return {name: i for i, name in enumerate(ORDER)} | own
+    if isinstance(fun, np.ufunc):
+        return {name: i for i, name in enumerate(ORDER[: fun.nin])}
+    try:
+        own = [p.name for p in inspect.signature(fun).parameters.values() if p.kind is not p.KEYWORD_ONLY]
+    except ValueError:  # functions written in C without a signature
+        return {name: i for i, name in enumerate(ORDER)}
+    return {name: i for i, name in enumerate(ORDER[: len(own)])} | {name: i for i, name in enumerate(own)}
 
 
 def _term(fun: Function, derivative: Any) -> Term:
@@ -170,6 +174,9 @@ def _term(fun: Function, derivative: Any) -> Term:
             getters.append(("aval", names[name[1:]]))
         elif name in names:
             getters.append(("array", names[name]))
+        elif isinstance(fun, np.ufunc) or name not in inspect.signature(fun).parameters:
+            may = ["ct (first)", "out", *names, *[f"_{name}" for name in ("out", *names)], "i"]
+            raise ValueError(f"{public_name(fun)}: its derivative asks for {name!r}; it may ask for {', '.join(may)}")
         else:
             getters.append(("param", name))
     wraps = tuple(key if kind == "array" else None for kind, key in getters)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy import ndarray
 
 from .errors import AnomalyError, GraphError, NoRuleError, ShapeError
-from .rules import METHODS, RULES, Array, Rule, conjugating, load_scipy_rules, owned, plain, public_name
+from .rules import METHODS, ORDER, RULES, Array, Rule, _names, conjugating, load_scipy_rules, owned, plain, public_name
 
 __all__ = ["Node", "Tensor", "apply", "detect_anomaly", "enable_grad", "is_grad_enabled", "no_grad", "strict_edges"]
 
@@ -258,6 +258,8 @@ def apply(fun: Callable[..., Any], *args: Array, **params: Any) -> Tensor:
                     take = term.take
                     pull = term.pull if kind != "c" else conjugating(term.pull)
                     edges.append((parent, pull, () if take is None else take(values, params, i), i))
+                else:
+                    raise _no_term(rule, i)
         if edges:
             if kind not in "fc":
                 raise TypeError(f"{rule.name}: a result of dtype {out.dtype} cannot carry a gradient; use detach()")
@@ -309,9 +311,20 @@ def _own_operands(rule: Rule, args: tuple[Any, ...], values: list[Any], nodes: l
 
 
 def _no_rule(fun: Callable[..., Any]) -> NoRuleError:
+    from .ops.missing import library_call, nearest  # read once something is missing only
+
+    name, caller = public_name(fun), library_call()
+    instead = nearest(caller) or nearest(name)
+    advice = f"use {instead}" if instead else "enter one with elementwise() or primitive()"
+    within = f"{caller}: " if caller not in ("", name) else ""
+    return NoRuleError(f"{within}{name} has no derivative rule; {advice}, or call it on t.detach()")
+
+
+def _no_term(rule: Rule, i: int) -> NoRuleError:
+    argument = next((name for name, k in _names(rule.fun).items() if k == i and name not in ORDER), f"number {i + 1}")
     return NoRuleError(
-        f"{public_name(fun)} has no derivative rule; enter one with elementwise() or primitive(), "
-        "or call it on t.detach()"
+        f"{rule.name} has no derivative rule for its argument {argument}; "
+        "pass t.detach() there if it is to count as a constant"
     )
 
 
@@ -733,6 +746,9 @@ class Tensor:
         if rule is not None and method == "__call__" and not kwargs:
             return rule.call(*inputs)
         if not _any_tracked((inputs, kwargs)):
+            written = inputs[:1] if method == "at" else kwargs.get("out", ())
+            if any(isinstance(t, Tensor) for t in written):
+                return _written(ufunc, method, inputs, kwargs, written[0])
             return getattr(ufunc, method)(*map(plain, inputs), **{k: plain(v) for k, v in kwargs.items()})
         if rule is None:
             raise _no_rule(ufunc)
@@ -878,7 +894,7 @@ class Tensor:
     clip = _call(np.clip)
     dot = _call(np.dot)
     round = _call(np.round)
-    conj = _call(np.conj)
+    conj = conjugate = _call(np.conj)
     copy = _call(np.copy)
     choose = _call(np.choose)
 
@@ -899,6 +915,16 @@ _POWERS: Final[dict[Any, np.ufunc]] = {1: np.positive, 2: np.square, 0.5: np.sqr
 def plain_value(other: Any) -> Any:
     """The values of a Tensor, tracked or not, for comparisons; anything else as it is."""
     return other._value if isinstance(other, Tensor) else other
+
+
+def _written(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any], target: Any) -> Any:
+    """An untracked Tensor written to by `ufunc.at` or `out=`: it takes new values, as from an assignment."""
+    values = np.array(target._value)
+    operands = [values if method == "at" and a is target else plain(a) for a in inputs]
+    kwargs = {k: plain(v) for k, v in kwargs.items()} | ({"out": values} if method != "at" else {})
+    getattr(ufunc, method)(*operands, **kwargs)
+    target[...] = values
+    return None if method == "at" else target
 
 
 def _with_keywords(rule: Rule, inputs: tuple[Any, ...], *, out: Any = None, where: Any = True, **others: Any) -> Any:
@@ -928,9 +954,13 @@ def _rebuild(kind: type[Tensor], values: ndarray, requires_grad: bool, grad: nda
 
 
 def _refuse_conversion(kind: str, hint: str) -> NoReturn:
+    from .ops.missing import library_call, nearest  # read once something is refused only
+
+    caller = library_call()
+    instead = nearest(caller)
     raise TypeError(
-        f"a tensor that requires a gradient cannot become {kind}: its gradient would be lost; "
-        f"{hint}t.detach() gives up the gradient, t.item() reads one number"
+        f"{caller}{': ' if caller else ''}a tensor that requires a gradient cannot become {kind}: its gradient would "
+        f"be lost; {f'use {instead}, ' if instead else hint}t.detach() gives up the gradient, t.item() reads one number"
     )
 
 

@@ -14,12 +14,11 @@ from timing import circumstances, installed, medians, options, set_threads
 args = options(__doc__, rounds=30).parse_args()
 set_threads(args.threads)  # before the imports below
 
-import numpy as np  # noqa: E402  # see above
+import numpy as np  # noqa: E402
 from scipy import special  # noqa: E402
 
 import tinygrad_fnn as tg  # noqa: E402
 from tinygrad_fnn import data, nn  # noqa: E402
-
 
 # --- W1: cost and gradient of 400-25-10 on the 5000 digits, float64, lambda 1 -----------------------------------------
 
@@ -165,7 +164,7 @@ def main():
     report = circumstances(args)
     report["workloads"] = {}
     for title, (competitors, repeats, reference) in workloads.items():
-        found = medians(competitors, args.rounds, repeats)
+        found = medians(competitors, args.rounds, args.threads, repeats)
         against = found.get(reference, found["tinygrad_fnn"])
         report["workloads"][title] = {n: {"ms": ms, "ratio": ms / against} for n, ms in found.items()}
         if not args.json:

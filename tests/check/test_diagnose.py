@@ -239,7 +239,7 @@ def test_a_transposed_vector_is_a_row_major_one():
 # --- two mistakes ---------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.filter_too_much])
 @given(seed=seeds)
 def test_two_mistakes_at_once_are_named_together_or_unknown(seed):
     rng = np.random.default_rng(seed)
@@ -367,8 +367,8 @@ def net_of_any_size(rng: np.random.Generator) -> Net:
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("block", range(10))
-def test_a_thousand_right_passes_are_not_accused(dtype, block):
+@pytest.mark.parametrize("block", range(8))
+def test_hundreds_of_right_passes_are_not_accused(dtype, block):
     rng = np.random.default_rng([block, np.dtype(dtype).itemsize])
     for _ in range(100):
         net = net_of_any_size(rng)
@@ -389,6 +389,17 @@ def test_right_finite_differences_are_not_accused(block):
         assert found.ok, (found, net)
 
 
+def test_differences_across_a_kink_are_right_and_called_numerical():
+    net = Net(
+        [np.array([[5e-5, 1.0], [0.5, 0.0]]), np.array([[0.1, 1.0, 0.5]])], np.array([[0.0], [3.0]]), np.ones((2, 1))
+    )
+    net = replace(net, activation="relu", output="identity")
+    found = ask(differences(net), net)
+    assert found.ok
+    assert dict(found.candidates)["correct"] > 0.01
+    assert "central differences" in found.message
+
+
 def test_the_textbook_is_right_on_the_digits(ex4):
     start = time.perf_counter()
     for dtype in (np.float64, np.float32):
@@ -407,20 +418,22 @@ def test_saturated_units_are_no_mistake():
 # --- what is none of these ------------------------------------------------------------------------
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(seed=seeds)
 @example(seed=0)
 def test_noise_is_unknown(seed):
     rng = np.random.default_rng(seed)
     net = hand.random_net(rng, layers=int(rng.integers(2, 4)))
-    noisy = [array * (1 + 0.03 * rng.normal(size=array.shape)) for array in right_gradient(net)]
+    right = right_gradient(net)
+    noisy = [array * (1 + 0.03 * rng.normal(size=array.shape)) for array in right]
+    assume(hand.distance(noisy, right) > 1e-3)  # a gradient of zeros has no noise
     found = ask(noisy, net)
     assert found.name == "unknown"
     assert len(found.candidates) >= 3
     assert all(np.isfinite(distance) for _, distance in found.candidates)
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(seed=seeds)
 def test_one_layer_slightly_too_large_is_unknown_and_placed(seed):
     rng = np.random.default_rng(seed)
@@ -453,6 +466,14 @@ def test_a_zero_gradient_of_a_perfect_fit_has_candidates_too():
     found = ask([np.array([[1.0, 0.0]])], net)
     assert found.name == "unknown"
     assert len(found.candidates) >= 3
+
+
+def test_distances_are_finite_for_numbers_of_any_size():
+    net = debug_network(1.0)
+    for size in (1e200, 1e300, 1e-200, 1e-310):
+        found = ask([size * array for array in right_gradient(net)], net)
+        assert not found.ok
+        assert all(np.isfinite(distance) for _, distance in found.candidates)
 
 
 def test_the_same_question_has_the_same_answer():

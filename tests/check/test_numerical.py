@@ -132,13 +132,13 @@ def problem(seed, largest):
     return FUNCTIONS[seed % len(FUNCTIONS)], [x, rng.normal(size=(3, 2))]
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6))
 def test_right_gradients_pass_anywhere(seed):
     assert gradcheck(*problem(seed, 2), rng=seed, second_order=seed % 2 == 0)
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6))
 @example(362880)  # derivatives below the smallest normal number
 def test_right_gradients_are_never_called_wrong(seed):

@@ -155,7 +155,7 @@ def diagnose(
         name, message = "unknown", _unknown(differing, max(right))
         where = differing[0] if len(differing) == 1 else None
     elif not slugs:
-        name, message, where = "correct", _correct(max(right)), None
+        name, message, where = "correct", _correct(max(right), measure.tolerance), None
     else:
         name, message, where = "+".join(slugs), _message(found, given.transposed, problem), _where(found, given)
     distance = found.distance if found else round(max(right), DIGITS)
@@ -192,7 +192,12 @@ def _nearest(singles: Sequence[Found], right: str, to_right: float) -> list[tupl
     return sorted(visible.items(), key=lambda item: item[1])  # stable: equal ones in the order of the table
 
 
-def _correct(distance: float) -> str:
+def _correct(distance: float, tolerance: float) -> str:
+    if distance > tolerance:
+        return (
+            "The gradient is right, but numerical: central differences with a step of 1e-4 are by this much, "
+            f"{distance:.1e}, off the textbook's."
+        )
     return f"The gradient is right: in no layer is its relative distance to the textbook's above {distance:.1e}."
 
 

@@ -7,6 +7,7 @@ what is left, so its size is estimated too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -73,20 +74,17 @@ class Measure:
 
 
 def _norm(array: Float) -> float:
-    with np.errstate(over="ignore"):
-        norm = float(np.sqrt(np.vdot(array, array)))
-    if np.isfinite(norm) and norm > 1e-150:
+    norm = math.sqrt(np.vdot(array, array))
+    if 1e-150 < norm < math.inf:
         return norm
     largest = float(np.max(np.abs(array), initial=0.0))  # the squares overflow or underflow, the norm need not
-    return largest * float(np.linalg.norm(array / largest)) if 0.0 < largest < np.inf else largest
+    return largest * float(np.linalg.norm(array / largest)) if 0.0 < largest < math.inf else largest
 
 
 def _relative(gradient: Float, other: Float, scale: float) -> float:
-    with np.errstate(over="ignore", invalid="ignore"):
-        difference = _norm(gradient - other)
-        scale = max(scale, _norm(gradient))
-        distance = difference / scale if scale > 0.0 else 0.0
-    return distance if np.isfinite(distance) else 2.0  # beyond float64: as far as two gradients can be
+    difference, scale = _norm(gradient - other), max(scale, _norm(gradient))
+    distance = difference / scale if scale > 0.0 else 0.0
+    return distance if math.isfinite(distance) else 2.0  # beyond float64: as far as two gradients can be
 
 
 def _rounding(problem: Problem, trace: Trace, unit: float) -> list[float]:

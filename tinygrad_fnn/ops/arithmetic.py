@@ -43,9 +43,15 @@ def subtract(x: Any, y: Any) -> Tensor:
 
 # x**p at x = 0: the derivative is 0 for p = 0 and p * 0**(p - 1) otherwise, so only the point where both are 0 is
 # masked, in the exponent. In p it is x**p log x, and 0 where x = 0 and p >= 0.
+def _power_slope(x: Any, y: Any) -> Any:
+    if isinstance(y, int | float) and y:  # an exponent that is one number has faster kernels than an array of them
+        return y * np.power(x, y - 1)
+    return y * x ** (y - 1 + ((x == 0) & (y == 0)))
+
+
 elementwise(
     np.power,
-    lambda x, y: y * x ** (y - 1 + ((x == 0) & (y == 0))),
+    lambda x, y: _power_slope(x, y),
     lambda out, x, y: out * np.log(x + ((x == 0) & (y >= 0))),
     domain=(POSITIVE, (-2.0, 2.0)),
     at={(0.0, 0.0): (0.0, 0.0), (0.0, 1.0): (1.0, 0.0), (0.0, 2.0): (0.0, 0.0), (0.0, 3.0): (0.0, 0.0)},
@@ -58,10 +64,24 @@ def _chosen(wins: Any, ties: Any, out: Any) -> Any:
     return wins + ties * out.dtype.type(0.5)
 
 
+def _tangent_of(larger: np.ufunc) -> Any:
+    """The tangent of the operand that wins; at a tie, and beside a NaN, half of each."""
+
+    def push(tangents: Any, x: Any, y: Any) -> Any:
+        dx, dy = (0 if t is None else t for t in tangents)
+        wins = larger(x, y)
+        out = np.where(wins, dx, dy)
+        undecided = ~(wins | larger(y, x))
+        return np.where(undecided, 0.5 * (dx + dy), out) if undecided.any() else out
+
+    return push
+
+
 elementwise(
     np.maximum,
     lambda _out, x, y: _chosen(x > y, x == y, _out),
     lambda _out, x, y: _chosen(y > x, x == y, _out),
+    push=_tangent_of(np.greater),
     selects=True,
     at={(1.0, 1.0): (0.5, 0.5)},
 )
@@ -69,6 +89,7 @@ elementwise(
     np.minimum,
     lambda _out, x, y: _chosen(x < y, x == y, _out),
     lambda _out, x, y: _chosen(y < x, x == y, _out),
+    push=_tangent_of(np.less),
     selects=True,
     at={(1.0, 1.0): (0.5, 0.5)},
 )

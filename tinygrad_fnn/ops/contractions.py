@@ -182,11 +182,21 @@ def _cross(x: Array, y: Array) -> Array:
 
 
 cross_of = dispatching(_cross)
+
+
+def _cross_tangent(tangents: Any, x: Any, y: Any) -> Any:
+    dx, dy = tangents
+    if dx is None:
+        return cross_of(x, dy)
+    return cross_of(dx, y) if dy is None else cross_of(dx, y) + cross_of(x, dy)
+
+
 primitive(
     _cross,
     lambda ct, y: cross_of(y, ct),
     lambda ct, x: cross_of(ct, x),
     name="numpy.cross",
+    push=_cross_tangent,
     samples=(sample((3,), (3,)), sample((2, 3), (3,)), sample((2, 1, 3), (4, 3))),
 )
 

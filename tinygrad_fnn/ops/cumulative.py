@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from ..rules import Array, composite, primitive, reduction, sample
+from ..rules import Array, composite, plain, primitive, reduction, sample
 from ..tensor import Tensor, apply
 from .reductions import FACE, OVER, drop, masked, refuse
 from .shapes import ravel
@@ -49,7 +49,15 @@ def _others_over(x: Array, axis: Any) -> Array:
     return _others(flat).reshape(moved.shape).transpose(tuple(int(k) for k in np.argsort(order)))
 
 
-reduction(_prod, lambda x, axis: _others_over(x, axis), name="numpy.prod", samples=OVER)
+def _prod_slope(out: Any, x: Any, axis: Any) -> Any:
+    """`out / x` where the product has all its digits: it is not 0, and has neither overflowed nor underflowed."""
+    size = abs(plain(out))
+    if (size >= np.finfo(size.dtype).tiny).all() and (size < np.inf).all():
+        return out / x
+    return _others_over(x, axis)
+
+
+reduction(_prod, lambda out, x, axis: _prod_slope(out, x, axis), name="numpy.prod", samples=OVER)
 
 
 @composite(np.prod, samples=(*FACE, sample((2, 3), axis=1, where=np.array([True, False, True]), initial=2.0)))

@@ -30,6 +30,7 @@ primitive(
     _diff,
     lambda ct, axis: -np.diff(_between_zeros(ct, axis), axis=axis),
     name="numpy.diff",
+    push=lambda tangents, x, axis: np.diff(tangents[0], axis=axis),
     samples=(sample((4,), axis=0), sample((2, 3), axis=1), sample((2, 1), axis=0), sample((2, 3, 2), axis=1)),
 )
 
@@ -212,7 +213,7 @@ primitive(
     _unwrap,
     lambda ct: ct,
     name="numpy.unwrap",
-    linear=True,
+    push=lambda tangents, x, **_: tangents[0],  # not linear: a tangent has no jumps to take out
     samples=(sample((4,), discont=None, axis=-1, period=2.0),),
 )
 

@@ -35,8 +35,20 @@ def _ifft(x: Array, *, axes: tuple[int, ...], norm: Any) -> Array:
 
 # The matrix of a transform is symmetric.
 BOTH = (sample((4,), axes=(0,), norm="backward"), sample((2, 3), axes=(1, 0), norm="ortho"))
-primitive(_fft, lambda ct, axes, norm: np.fft.fftn(ct, None, axes, norm), name="numpy.fft.fftn", samples=BOTH)
-primitive(_ifft, lambda ct, axes, norm: np.fft.ifftn(ct, None, axes, norm), name="numpy.fft.ifftn", samples=BOTH)
+primitive(
+    _fft,
+    lambda ct, axes, norm: np.fft.fftn(ct, None, axes, norm),
+    name="numpy.fft.fftn",
+    push=lambda tangents, x, axes, norm: np.fft.fftn(tangents[0], None, axes, norm),
+    samples=BOTH,
+)
+primitive(
+    _ifft,
+    lambda ct, axes, norm: np.fft.ifftn(ct, None, axes, norm),
+    name="numpy.fft.ifftn",
+    push=lambda tangents, x, axes, norm: np.fft.ifftn(tangents[0], None, axes, norm),
+    samples=BOTH,
+)
 
 
 def _rfft(x: Array, *, axis: int, norm: Any) -> Array:
@@ -78,6 +90,7 @@ primitive(
     _rfft,
     _half_to_real(np.fft.hfft),
     name="numpy.fft.rfft",
+    push=lambda tangents, x, axis, norm: np.fft.rfft(tangents[0], None, axis, norm),
     samples=(
         sample((4,), axis=0, norm="backward"),
         sample((5, 2), axis=0, norm="ortho"),
@@ -88,6 +101,7 @@ primitive(
     _ihfft,
     _half_to_real(np.fft.irfft),
     name="numpy.fft.ihfft",
+    push=lambda tangents, x, axis, norm: np.fft.ihfft(tangents[0], None, axis, norm),
     samples=(sample((4,), axis=0, norm="backward"), sample((5, 2), axis=0, norm="forward")),
 )
 
@@ -101,12 +115,14 @@ primitive(
     _irfft,
     lambda ct, _x, n, axis, norm: _like(_x, np.fft.rfft(ct, None, axis, TURNED[norm]) * _counts(ct, n, axis)),
     name="numpy.fft.irfft",
+    push=lambda tangents, x, n, axis, norm: np.fft.irfft(tangents[0], n, axis, norm),
     samples=(sample((3,), n=4, axis=0, norm="backward"), sample((3, 2), n=5, axis=0, norm="forward")),
 )
 primitive(
     _hfft,
     lambda ct, _x, n, axis, norm: _like(_x, np.fft.ihfft(ct, None, axis, TURNED[norm]) * _counts(ct, n, axis)),
     name="numpy.fft.hfft",
+    push=lambda tangents, x, n, axis, norm: np.fft.hfft(tangents[0], n, axis, norm),
     samples=(sample((3,), n=4, axis=0, norm="backward"), sample((3, 2), n=5, axis=0, norm="ortho")),
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from ..backward import IN_PLACE
 from ..errors import GraphError
 from ..rules import Array, composite, dispatching, plain, primitive, sample
 from ..tensor import MODE, Tensor, apply
@@ -75,9 +76,26 @@ def _axes_taken(part: Any) -> int:
 
 
 scatter = dispatching(_scatter)
+
+
+def _share_of_all(ct: Array, _x: Array, index: Any) -> Array:
+    return scatter(ct, index=index, shape=_x.shape)
+
+
+def _add_share(total: ndarray, ct: ndarray, _x: Array, index: Any) -> None:
+    """`total += _share_of_all(ct, _x, index)`, touching only what the index names."""
+    if not _may_repeat(index):
+        total[index] += ct
+    elif ct.size <= SMALL:
+        np.add.at(total, index, ct)
+    else:
+        total += _scatter(ct, index=index, shape=_x.shape)
+
+
+IN_PLACE[_share_of_all] = _add_share
 primitive(
     _getitem,
-    lambda ct, _x, index: scatter(ct, index=index, shape=_x.shape),
+    _share_of_all,
     name="indexing",
     linear=True,
     samples=(

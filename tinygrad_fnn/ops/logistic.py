@@ -270,7 +270,10 @@ def _softmax(x: Array, *, axis: Any) -> Array:
 
 def _log_softmax(x: Array, *, axis: Any) -> Array:
     d, _ = _shifted(x, axis)
-    return d - np.log(np.exp(d).sum(axis=axis, keepdims=True))
+    top = d == 0
+    others = np.where(top, 0, np.exp(d)).sum(axis=axis, keepdims=True)
+    # The logarithm of a sum that is hardly above 1 keeps its digits, and so does 1 - softmax = -expm1 of the result.
+    return d - np.log1p(others + (top.sum(axis=axis, keepdims=True) - 1)).astype(d.dtype)
 
 
 softmax_of = dispatching(_softmax)
@@ -282,7 +285,7 @@ primitive(
 )
 primitive(
     _log_softmax,
-    lambda ct, out, axis: ct - np.exp(out) * ct.sum(axis=axis, keepdims=True),
+    lambda ct, out, axis: -ct * np.expm1(out) - np.exp(out) * (ct.sum(axis=axis, keepdims=True) - ct),
     samples=ALONG,
 )
 # Nothing but -inf, or several +inf, share equally: softmax has that, exp(x - out) has not.

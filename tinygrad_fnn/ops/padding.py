@@ -44,6 +44,7 @@ primitive(
     _padded,
     lambda ct, _x, width: ct[_inside(_x.shape, width)],
     name="numpy.pad",
+    push=lambda tangents, x, width, values: np.pad(tangents[0], width),
     samples=(
         sample((3,), width=((1, 2),), values=3.0),
         sample((2, 3), width=((0, 1), (2, 0)), values=((1, 2), (3, 4))),

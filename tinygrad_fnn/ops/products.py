@@ -14,6 +14,20 @@ from .shapes import expand_dims, reshaped
 __all__ = ["linear"]
 
 
+def _of_vectors(x: Array, y: Array) -> Array:
+    return x @ y
+
+
+primitive(
+    _of_vectors,
+    lambda ct, y: ct * y,
+    lambda ct, x: ct * x,
+    name="numpy.matmul (vectors)",
+    linear=True,
+    samples=(sample((3,), (3,)), sample((0,), (0,))),
+)
+
+
 @primitive(
     np.matmul,
     lambda ct, y: ct @ y.mT,
@@ -28,7 +42,7 @@ __all__ = ["linear"]
     ),
 )
 def matmul(x: Any, y: Any) -> Tensor:
-    """`numpy.matmul`: the rule sees stacks of matrices only; a vector gets an axis and loses it again."""
+    """`numpy.matmul`: the rule sees stacks of matrices only; a vector beside one gets an axis and loses it again."""
     left, right = np.ndim(x), np.ndim(y)
     if left > 1 and right > 1:
         return apply(np.matmul, x, y)
@@ -36,6 +50,8 @@ def matmul(x: Any, y: Any) -> Tensor:
         raise ShapeError(f"numpy.matmul: operands of shape {np.shape(x)} and {np.shape(y)}: use * with a scalar")
     if np.shape(x)[-1] != np.shape(y)[-2 if right > 1 else 0]:
         raise ShapeError(f"numpy.matmul: operands of shape {np.shape(x)} and {np.shape(y)}: inner lengths differ")
+    if left == right:
+        return apply(_of_vectors, x, y)
     out = apply(np.matmul, expand_dims(x, 0) if left == 1 else x, expand_dims(y, 1) if right == 1 else y)
     return reshaped(out, _without(out.shape, left, right))
 

@@ -10,7 +10,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..rules import Array, composite, primitive, sample
 from ..tensor import Tensor, apply
-from .shapes import broadcast_to, expand_dims, moveaxis, reshaped, transpose
+from .shapes import broadcast_to, moveaxis, reshaped, transpose
 
 __all__ = ["flip"]
 
@@ -93,6 +93,19 @@ def tile(A: Any, reps: Any) -> Tensor:
     return reshaped(spread, tuple(count * length for count, length in zip(counts, shape, strict=True)))
 
 
+def _repeat(x: Array, *, count: int, axis: int) -> Array:
+    return np.repeat(x, count, axis)
+
+
+primitive(
+    _repeat,
+    lambda ct, _x, count, axis: ct.reshape((*_x.shape[: axis + 1], count, *_x.shape[axis + 1 :])).sum(axis=axis + 1),
+    name="numpy.repeat (one count)",
+    linear=True,
+    samples=(sample((3, 2), count=2, axis=0), sample((3, 2), count=3, axis=1), sample((2,), count=0, axis=0)),
+)
+
+
 @composite(
     np.repeat,
     samples=(
@@ -109,8 +122,7 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Tensor:
     (axis,) = normalize_axis_tuple(axis, np.ndim(a))
     shape = np.shape(a)
     if np.ndim(repeats) == 0:
-        spread = broadcast_to(expand_dims(a, axis + 1), (*shape[: axis + 1], int(repeats), *shape[axis + 1 :]))
-        return reshaped(spread, (*shape[:axis], shape[axis] * int(repeats), *shape[axis + 1 :]))
+        return apply(_repeat, a, count=int(repeats), axis=axis)
     ids = np.repeat(np.arange(shape[axis]), np.asarray(repeats))
     return (a if isinstance(a, Tensor) else Tensor(a))[(slice(None),) * axis + (ids,)]
 

@@ -46,7 +46,7 @@ def masked(a: Any, where: Any, fill: Any) -> Any:
 
 
 def _sum(x: Array, *, axis: Any) -> Array:
-    return np.sum(x, axis=axis, keepdims=True)
+    return np.add.reduce(x, axis=axis, keepdims=True)  # what numpy.sum calls after a look at its arguments
 
 
 reduction(_sum, 1, name="numpy.sum", samples=OVER, linear=True)
@@ -64,7 +64,8 @@ def sum(
 ) -> Tensor:
     """`numpy.sum`."""
     refuse("numpy.sum", dtype, out)
-    result = drop(apply(_sum, masked(a, where, 0), axis=axis), np.ndim(a), axis, keepdims)
+    kept = apply(_sum, masked(a, where, 0), axis=axis)
+    result = drop(kept, kept.ndim, axis, keepdims)
     return result if initial is None else apply(np.add, result, initial)
 
 
@@ -89,7 +90,8 @@ def mean(
     refuse("numpy.mean", dtype, out)
     if where is not True:
         return sum(a, axis, keepdims=keepdims, where=where) / _count(a, axis, keepdims, where)  # type: ignore[no-any-return]  # the protocol gives a Tensor
-    return drop(apply(_mean, a, axis=axis), np.ndim(a), axis, keepdims)
+    kept = apply(_mean, a, axis=axis)
+    return drop(kept, kept.ndim, axis, keepdims)
 
 
 def _max(x: Array, *, axis: Any) -> Array:
@@ -134,7 +136,8 @@ def max(
     """`numpy.max`; ties share the derivative equally."""
     refuse("numpy.max", None, out)
     if initial is None and where is True:
-        return drop(apply(_max, a, axis=axis), np.ndim(a), axis, keepdims)
+        kept = apply(_max, a, axis=axis)
+        return drop(kept, kept.ndim, axis, keepdims)
     return _bounded(_max, np.maximum, a, axis, keepdims, initial, where, -np.inf)
 
 
@@ -145,7 +148,8 @@ def min(
     """`numpy.min`; ties share the derivative equally."""
     refuse("numpy.min", None, out)
     if initial is None and where is True:
-        return drop(apply(_min, a, axis=axis), np.ndim(a), axis, keepdims)
+        kept = apply(_min, a, axis=axis)
+        return drop(kept, kept.ndim, axis, keepdims)
     return _bounded(_min, np.minimum, a, axis, keepdims, initial, where, np.inf)
 
 
@@ -158,7 +162,12 @@ def _deviation(x: Array, *, axis: Any) -> Array:
 
 
 deviation = dispatching(_deviation)
-primitive(_deviation, lambda ct, axis: deviation(ct, axis=axis), samples=OVER)  # a symmetric projection
+primitive(
+    _deviation,
+    lambda ct, axis: deviation(ct, axis=axis),  # a symmetric projection
+    push=lambda tangents, x, axis: deviation(tangents[0], axis=axis),
+    samples=OVER,
+)
 
 
 def _var(x: Array, *, axis: Any, ddof: Any) -> Array:

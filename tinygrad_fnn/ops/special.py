@@ -1,4 +1,7 @@
-"""`scipy.special`: entered when SciPy is first met, since importing it costs more than the rest of the package."""
+"""`scipy.special`: entered when SciPy is first met, since importing it costs more than the rest of the package.
+
+The logistic and entropy functions are here; importing this enters the other families too, each with its own file.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ from scipy import special
 
 from ..rules import elementwise
 from ..tensor import Tensor, apply
-from . import logistic
+from . import bessels, divergences, error_functions, exponentials, gammas, logistic
 from .logistic import _snapshot, logistic_density, sigmoid_of
 
-__all__: list[str] = []
+__all__ = ["bessels", "divergences", "error_functions", "exponentials", "gammas"]
 
 POSITIVE = (0.2, 4.0)
 
@@ -50,5 +53,6 @@ elementwise(
     domain=((0.2, 3.0), (-0.7, 3.0)),
     at={(0.0, -1.0): (0.0, 0.0), (0.0, 1.0): (math.log(2.0), 0.0)},
 )
-elementwise(special.entr, lambda x: -np.log(x) - 1, domain=(POSITIVE,))
+# At 0 the slope is infinite, as it is; the value there is 0.
+elementwise(special.entr, lambda x: -np.log(x) - 1, domain=(POSITIVE,), at={(1.0,): (-1.0,)})
 elementwise(special.erf, lambda x: np.exp(-x * x) * (2 / math.sqrt(math.pi)), at={(0.0,): (2 / math.sqrt(math.pi),)})

@@ -46,14 +46,16 @@ elementwise(
 )
 
 
-def _length(x: Any, y: Any) -> Any:
-    return np.hypot(x, y) + ((x == 0) & (y == 0))
+def _over_square(side: Any, x: Any, y: Any) -> Any:
+    """`side / (x**2 + y**2)` where the squares may overflow."""
+    length = np.hypot(x, y) + ((x == 0) & (y == 0))
+    return side / length / length
 
 
 elementwise(
     np.arctan2,
-    lambda x, y: y / _length(x, y) / _length(x, y),
-    lambda x, y: -x / _length(x, y) / _length(x, y),
+    lambda x, y: _over_square(y, x, y),
+    lambda x, y: _over_square(-x, x, y),
     at={(0.0, 0.0): (0.0, 0.0), (0.0, 2.0): (0.5, 0.0), (2.0, 0.0): (0.0, -0.5), (0.0, 1e-100): (1e100, 0.0)},
 )
 
