@@ -6,6 +6,7 @@ python examples/train_digits.py --mnist FOLDER                                  
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +16,36 @@ from tinygrad_fnn import data, nn, optim, plot
 from tinygrad_fnn.errors import MissingExtraError
 
 
+def count(text: str) -> int:
+    if int(text) < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return int(text)
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--iterations", type=int, help="of L-BFGS; 200 by default, none with --weights")
+    parser.add_argument("--iterations", type=count, help="of L-BFGS; 200 by default, none with --weights")
     parser.add_argument("--l2", type=float, default=1.0, help="lambda, the weight of the penalty (default: 1)")
     parser.add_argument("--hidden", type=int, nargs="+", default=[25], help="units of the hidden layers (default: 25)")
-    parser.add_argument("--seed", type=int, default=0, help="of the initial weights (default: 0)")
+    parser.add_argument("--seed", type=count, default=0, help="of the initial weights (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("digits-out"), help="folder for weights and pictures")
-    parser.add_argument("--data", type=Path, help=".mat file with X and y, as ex4data1.mat of the course")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--data", type=Path, help=".mat file with X and y, as ex4data1.mat of the course")
     parser.add_argument("--weights", type=Path, help=".mat file with Theta1, Theta2, ... to start from")
-    parser.add_argument("--mnist", type=Path, help="folder with the four IDX files of MNIST, plain or gzipped")
+    source.add_argument("--mnist", type=Path, help="folder with the four IDX files of MNIST, plain or gzipped")
     return parser.parse_args()
+
+
+def mnist(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    files = [sorted(folder.glob(f"{part}-{kind}*")) for kind in ("images", "labels")]
+    if not all(files):
+        raise FileNotFoundError(f"--mnist {folder}: wanted {part}-images-idx3-ubyte and {part}-labels-idx1-ubyte in it")
+    return data.load_mnist(files[0][0], files[1][0])
 
 
 def load(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
     if args.mnist:
-        return data.load_mnist(*(next(args.mnist.glob(f"train-{part}*")) for part in ("images", "labels")))
+        return mnist(args.mnist, "train")
     return data.load_mat_digits(args.data) if args.data else data.digits()
 
 
@@ -65,7 +80,7 @@ def evaluate(model: nn.DigitNet, X: tg.Tensor, y: np.ndarray, l2: float) -> None
 
 
 def draw(model: nn.DigitNet, X: np.ndarray, y: np.ndarray, costs: list[float], args: argparse.Namespace) -> list[str]:
-    rows = np.random.default_rng(args.seed).choice(len(X), 100, replace=False)
+    rows = np.random.default_rng(args.seed).choice(len(X), min(100, len(X)), replace=False)
     course = args.mnist is None
     figures = {
         "digits.png": plot.plot_digits(X[rows], column_major=course),
@@ -81,9 +96,13 @@ def draw(model: nn.DigitNet, X: np.ndarray, y: np.ndarray, costs: list[float], a
 
 def main() -> None:
     args = arguments()
+    args.out.mkdir(parents=True, exist_ok=True)  # before the work, so that nothing is lost
     X, y = load(args)
     if args.weights:
         model = nn.DigitNet.from_thetas(reordered(data.load_mat_weights(args.weights), 1))
+        (inputs, outputs) = (model.layers[0].W.shape[1], len(model.layers[-1].W))
+        if (inputs, outputs) != (X.shape[1], 10):
+            raise ValueError(f"--weights {args.weights}: from {inputs} to {outputs}, wanted from {X.shape[1]} to 10")
     else:
         model = nn.DigitNet(X.shape[1], args.hidden, 10, rng=args.seed)
     iterations = args.iterations if args.iterations is not None else 0 if args.weights else 200
@@ -93,7 +112,10 @@ def main() -> None:
     costs = train(model, inputs, y, args.l2, iterations) if iterations else []
     evaluate(model, inputs, y, args.l2)
 
-    args.out.mkdir(parents=True, exist_ok=True)
+    if args.mnist:
+        print("\nthe test set:", end="")
+        X_test, y_test = mnist(args.mnist, "t10k")
+        evaluate(model, tg.Tensor(X_test), y_test, args.l2)
     data.save_mat_weights(args.out / "weights.mat", reordered(model.thetas(), -1))
     np.savez(args.out / "weights.npz", *model.thetas())
     files = ["weights.mat", "weights.npz"]
@@ -105,4 +127,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, TypeError, OSError) as error:
+        sys.exit(f"train_digits.py: {error}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy.io import loadmat
+from scipy.io import loadmat, savemat
 
 DEMO = Path(__file__).resolve().parents[1] / "examples" / "train_digits.py"
 
@@ -67,6 +67,35 @@ def test_the_articles_results_come_out_exactly(tmp_path, shared_data):
 def test_mnist_files_train_a_wider_network(tmp_path, shared_data):
     out = demo("--mnist", shared_data / "mnist", "--iterations", 2, "--hidden", 10, "--out", tmp_path)
     assert "X (60000, 784)" in out
+    assert re.search(r"the test set:\naccuracy 0\.\d+ on 10000 examples", out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--iterations", "-3"], "-3 is below 0"),
+        (["--hidden", "0"], "0"),
+        (["--l2", "-1"], "l2"),
+        (["--data", "nowhere.mat"], "nowhere.mat"),
+        (["--mnist", "nowhere"], "wanted train-images-idx3-ubyte"),
+        (["--mnist", "a", "--data", "b"], "not allowed with"),
+    ],
+)
+def test_a_users_mistake_is_one_message_and_no_traceback(tmp_path, arguments, message):
+    command = [sys.executable, str(DEMO), *arguments, "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_weights_of_another_network_are_refused_by_name(tmp_path):
+    demo("--iterations", 0, "--hidden", 3, "--out", tmp_path)
+    weights = loadmat(tmp_path / "weights.mat")
+    savemat(tmp_path / "other.mat", {"Theta1": weights["Theta1"][:, :30], "Theta2": weights["Theta2"]})
+    command = [sys.executable, str(DEMO), "--weights", str(tmp_path / "other.mat"), "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "other.mat: from 29 to 10, wanted from 400 to 10" in done.stderr
 
 
 # --- programs in the manner of those written for HIPS autograd --------------------------------------------------------

@@ -19,7 +19,7 @@ import numpy as np
 from numpy import ndarray
 
 from . import data, nn
-from .check._problem import ACTIVATIONS, OUTPUTS, REDUCTIONS
+from .check._problem import ACTIVATIONS, OUTPUTS, REDUCTIONS, as_problem
 from .check.diagnose import diagnose
 from .data.matlab import read_matlab
 from .errors import DataFormatError
@@ -70,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
-    except (ValueError, TypeError, OSError) as error:
-        print(f"{options.command}: {error}", file=sys.stderr)
+    except (ValueError, TypeError, OSError, MemoryError) as error:
+        print(str(error), file=sys.stderr)
         return 2
 
 
@@ -106,8 +106,9 @@ def _diagnose(options: argparse.Namespace) -> int:
         return 0
     if options.gradients is None:
         raise ValueError("which gradients? give a .py, .npz or .mat file; --help has examples")
-    given = _gradients(options.gradients, thetas, X, Y, options.l2)
     keywords = {key: getattr(options, key) for key in ("activation", "output", "reduction")}
+    as_problem("the question", thetas, X, Y, options.l2, **keywords)  # before the learner's file is blamed for it
+    given = _gradients(options.gradients, thetas, X, Y, options.l2)
     found = diagnose(given, thetas, X, Y, options.l2, **keywords)
     if options.json:
         answer = {"ok": found.ok, "name": found.name, "where": found.where, "message": found.message}
@@ -128,7 +129,13 @@ def _examples(path: Path | None, count: int) -> tuple[ndarray, ndarray]:
             raise DataFormatError(f"{path}: wanted X and y (or Y), it has {', '.join(arrays) or 'nothing'}")
     else:
         X, Y = data.digits() if path is None else data.load_mat_digits(path)
+    if X.ndim != 2 or Y.ndim not in (1, 2) or len(Y) != len(X):
+        raise ValueError(f"--data: X is {X.shape} and y is {Y.shape}, wanted (m, features) and (m,) or (m, outputs)")
     if Y.ndim == 1 or (Y.shape[1] == 1 and Y.dtype.kind in "iu"):
+        if not np.array_equal(Y, np.asarray(Y, int)):
+            raise ValueError(
+                "--data: y has labels that are no integers; give one-hot rows or other targets as Y (m, outputs)"
+            )
         Y = nn.functional.one_hot(Y.ravel().astype(int), 10).numpy()
     rows = np.linspace(0, len(X) - 1, count).astype(int) if 0 < count < len(X) else slice(None)
     return X[rows], Y[rows]
@@ -138,6 +145,10 @@ def _thetas(options: argparse.Namespace, inputs: int, outputs: int) -> list[ndar
     if options.thetas is not None:
         return _numbered(options.thetas, _arrays(options.thetas), "Theta{}")
     sizes = [inputs, *options.hidden, outputs]
+    if min(sizes) < 1 or max(sizes) > 10**5:
+        raise ValueError(f"--hidden is {options.hidden}, wanted numbers of units from 1 to 100000")
+    if options.seed < 0:
+        raise ValueError(f"--seed is {options.seed}, wanted 0 or more")
     rng = np.random.default_rng(options.seed)
     return [rng.uniform(-1, 1, (out, into + 1)) * nn.init.glorot_bound(into, out) for into, out in pairwise(sizes)]
 
@@ -155,7 +166,7 @@ def _arrays(path: Path) -> dict[str, Any]:
     except OSError:
         raise
     except Exception as error:  # whatever a damaged archive makes zipfile and NumPy raise
-        raise DataFormatError(f"{path}: no .npz file of plain arrays: {error}") from error
+        raise DataFormatError(f"{path}: no .npz file of plain arrays (objects are not loaded)") from error
 
 
 def _numbered(path: Path, arrays: dict[str, Any], name: str) -> list[Any]:
@@ -179,17 +190,20 @@ def _gradients(path: Path, thetas: list[ndarray], X: ndarray, Y: ndarray, l2: fl
         raise ValueError(f"{path}: wanted a .py, .npz or .mat file")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
+    sys.path.insert(0, str(path.resolve().parent))  # as `python my_gradients.py` has it
     try:
         names = runpy.run_path(str(path))
         if not callable(names.get("gradients")):
             raise ValueError(f"{path}: wanted a function gradients(thetas, X, Y, l2)")
         # Copies: what the learner's code writes to must not change the question.
         return names["gradients"]([t.copy() for t in thetas], X.copy(), Y.copy(), l2)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, ValueError) and str(error).startswith(str(path)):
             raise
         line = traceback.extract_tb(error.__traceback__)[-1]
         raise ValueError(f"{path} raised {type(error).__name__}: {error} ({line.filename}:{line.lineno})") from error
+    finally:
+        sys.path.pop(0)
 
 
 def _write(path: Path, thetas: list[ndarray], X: ndarray, Y: ndarray, l2: float) -> None:

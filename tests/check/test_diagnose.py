@@ -634,3 +634,14 @@ def test_an_unknown_gradient_of_the_digits_takes_seconds(ex4):
     found = ask(noisy, ex4)
     assert time.perf_counter() - start < 60  # measured: 3 s on one core
     assert (found.name, found.where) == ("unknown", 0)
+
+
+@pytest.mark.parametrize("l2", [0.0, 1.0])
+def test_a_gradient_of_zeros_is_no_factor_of_the_right_one(l2):
+    rng = np.random.default_rng(0)
+    thetas = [rng.normal(size=(4, 4)), rng.normal(size=(2, 5))]
+    X, Y = rng.normal(size=(6, 3)), np.eye(2)[[0, 1, 1, 0, 0, 1]]
+    found = diagnose([0 * theta for theta in thetas], thetas, X, Y, l2)
+    assert found.name == "unknown"
+    assert "zero in every layer" in found.message
+    assert len(found.candidates) >= 3

@@ -365,3 +365,11 @@ def test_gradients_are_those_of_pytorch():
     (J + 2.0 / 14 * sum((W**2).sum() for W in parameters[::2])).backward()
     for ours, theirs in zip(net.parameters(), parameters, strict=True):
         same_up_to_rounding(ours.grad, theirs.grad.numpy(), 1e-12)
+
+
+def test_a_prediction_from_no_number_is_refused():
+    X = np.zeros((3, 400))
+    X[1, 7] = np.nan
+    for call in (lambda: nn.DigitNet(rng=0).predict(X), lambda: nn.DigitNet(rng=0).accuracy(X, np.zeros(3, int))):
+        with pytest.raises(ValueError, match="example 1 has a NaN as its logit"):
+            call()

@@ -109,6 +109,12 @@ def test_refusals():
         minimize([np.ones(2)], cost)
     with pytest.raises(TypeError, match="closure must return the cost, a recorded scalar Tensor; it returned 3"):
         minimize(params, lambda: 3.0)
+    with pytest.raises(ValueError, match="maxiter is -3, wanted an int >= 0"):
+        minimize(params, cost, maxiter=-3)
+    with pytest.raises(ValueError, match="tol is -1"):
+        minimize(params, cost, tol=-1)
+    with pytest.raises(TypeError, match="closure is a Tensor; wanted a function"):
+        minimize(params, cost())
     with pytest.raises(TypeError, match="recorded scalar"):
         minimize(params, lambda: params[0] * 2)
     with pytest.raises(FloatingPointError, match="cost is nan at the start"):

@@ -114,6 +114,8 @@ def test_a_step_does_not_reach_a_graph_recorded_before_it():
         (lambda: SGD([leaf()], momentum=1.0), r"momentum is 1.0, wanted a number in \[0, 1\)"),
         (lambda: SGD([leaf()], nesterov=True), "momentum, which is 0"),
         (lambda: Adam([leaf()], betas=(0.9, 1.0)), r"betas\[1\] is 1.0"),
+        (lambda: Adam([leaf()], betas=0.9), "betas is 0.9, wanted two numbers"),
+        (lambda: SGD([leaf()], lr=True), "lr is True"),
         (lambda: Adam([leaf()], eps=-1), "eps is -1"),
         (lambda: Adam([leaf()], lr="fast"), "lr is 'fast'"),
         (lambda: SGD([p := leaf(), p]), "listed twice"),
@@ -122,6 +124,14 @@ def test_a_step_does_not_reach_a_graph_recorded_before_it():
 def test_bad_hyperparameters_and_parameters_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_bare_tensor_or_a_model_is_refused_with_what_to_pass():
+    with pytest.raises(TypeError, match=r"SGD: params is a Tensor, .*pass \[p\]"):
+        SGD(leaf())
+    with pytest.raises(TypeError, match=r"params is a .*pass model.parameters\(\)"):
+        SGD(lambda: [leaf()])
+    assert SGD([leaf()], lr=np.float32(0.5)).lr == 0.5
 
 
 @pytest.mark.parametrize("bad", [np.ones(3), Tensor([1.0]), leaf() * 2])

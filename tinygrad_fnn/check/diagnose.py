@@ -141,18 +141,21 @@ def diagnose(
     differing = [l for l, distance in enumerate(right) if distance > measure.tolerance]
     singles = search.singles(solved=bool(differing))  # of a right gradient the number is what changes nothing
     explained = [single for single in singles if search.explains(single)] if differing else []
+    zero = bool(differing) and not any(array.any() for array in given.arrays)
+    if zero:  # no factor of the right one, and no two mistakes that happen to cancel
+        explained = [single for single in explained if not any(c.mistake.solved for c in single.changes)]
     certain = any(not change.mistake.solved for single in explained for change in single.changes)
     if differing and not certain and max(right) < NEARLY_RIGHT and affordable(problem):
         numerical = [measure.to_given(l, central_differences(problem, l)) for l in differing]
         if max(numerical) <= measure.tolerance:
             differing, explained = [], []
-    if differing and not explained and not given.transposed:
+    if differing and not explained and not given.transposed and not zero:
         explained = search.pairs(singles)
     found = min(explained, key=lambda f: f.order, default=None)
 
     slugs = _slugs(found, given.transposed)
     if differing and not found:
-        name, message = "unknown", _unknown(differing, max(right))
+        name, message = "unknown", _ZERO if zero else _unknown(differing, max(right))
         where = differing[0] if len(differing) == 1 else None
     elif not slugs:
         name, message, where = "correct", _correct(max(right), measure.tolerance), None
@@ -199,6 +202,9 @@ def _correct(distance: float, tolerance: float) -> str:
             f"{distance:.1e}, off the textbook's."
         )
     return f"The gradient is right: in no layer is its relative distance to the textbook's above {distance:.1e}."
+
+
+_ZERO = "The gradient is zero in every layer. Was it returned before it was computed, or never accumulated?"
 
 
 def _unknown(differing: Sequence[int], distance: float) -> str:

@@ -117,9 +117,19 @@ class DigitNet(Module):
         ndarray of int, shape (m,)
             In 0 ... K - 1. By the logits, since probabilities tie at 1.0; a single output gives 1 where its probability
             is above 1/2.
+
+        Raises
+        ------
+        ValueError
+            If an example or a weight makes a logit that is no number.
         """
         with no_grad():
             z = self.logits(X)._read()
+        if np.isnan(z).any():
+            row = int(np.argwhere(np.isnan(z))[0][0])
+            raise ValueError(
+                f"DigitNet.predict: example {row} has a NaN as its logit; look for NaN in X and the weights"
+            )
         labels: ndarray = np.argmax(z, axis=-1) if z.shape[-1] > 1 else (z[..., 0] > 0).astype(np.intp)
         return labels
 

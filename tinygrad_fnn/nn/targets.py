@@ -57,7 +57,9 @@ def targets(function: str, name: str, z: Tensor, y: Array) -> Tensor | ndarray:
         raise TypeError(f"{function}: targets have dtype {y.dtype}, wanted real numbers")
     if y.shape != z.shape:
         hint = ""
-        if y.size == z.size:
+        if y.shape == z.shape[::-1] and z.ndim == 2:
+            hint = "; the targets stand the wrong way: y.T"
+        elif y.size == z.size:
             hint = f"; reshape one of them: y.reshape{z.shape}"
         elif z.ndim == 2 and y.size == len(z):
             hint = f"; labels become targets by one_hot(y, {z.shape[1]})"

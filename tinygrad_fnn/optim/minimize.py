@@ -156,6 +156,12 @@ def minimize(
     """
     if method not in _GRADIENT + _HESSIAN:
         raise ValueError(f"minimize: method is {method!r}, wanted one of {', '.join(_GRADIENT + _HESSIAN)}")
+    if maxiter is not None and (not isinstance(maxiter, int) or maxiter < 0):
+        raise ValueError(f"minimize: maxiter is {maxiter!r}, wanted an int >= 0")
+    if tol is not None and not tol >= 0:
+        raise ValueError(f"minimize: tol is {tol!r}, wanted a number >= 0")
+    if not callable(closure):
+        raise TypeError(f"minimize: closure is a {type(closure).__name__}; wanted a function: lambda: model.cost(X, Y)")
     params = _parameters(model)
     objective = _Objective(params, closure)
     bar = _bar(maxiter) if progress else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ __all__ = ["SGD", "Adam", "Optimizer"]
 
 def _in_range(caller: str, name: str, value: float, low: float, high: float) -> float:
     """A hyperparameter in [low, high), refused otherwise."""
-    if not isinstance(value, int | float) or not low <= value < high:
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value < high:
         raise ValueError(f"{caller}: {name} is {value!r}, wanted a number in [{low:g}, {high:g})")
     return float(value)
 
@@ -38,9 +39,12 @@ class Optimizer:
     """
 
     def __init__(self, params: Iterable[Tensor]) -> None:
+        name = type(self).__name__
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            hint = "model.parameters()" if callable(params) else "[p]"
+            raise TypeError(f"{name}: params is a {type(params).__name__}, wanted an iterable of leaves; pass {hint}")
         self.params: list[Tensor] = list(params)
         self.steps = 0
-        name = type(self).__name__
         if not self.params:
             raise ValueError(f"{name}: no parameters; pass model.parameters()")
         for k, p in enumerate(self.params):
@@ -176,6 +180,8 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(params)
         self.lr = _in_range("Adam", "lr", lr, 0, math.inf)
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise ValueError(f"Adam: betas is {betas!r}, wanted two numbers")
         self.betas = (_in_range("Adam", "betas[0]", betas[0], 0, 1), _in_range("Adam", "betas[1]", betas[1], 0, 1))
         self.eps = _in_range("Adam", "eps", eps, 0, math.inf)
         self.weight_decay = _in_range("Adam", "weight_decay", weight_decay, 0, math.inf)
