@@ -15,7 +15,7 @@ NAME = "tinygrad_fnn"
 
 # A module may import what stands in a line above its own, and its own package.
 LAYERS: list[set[str]] = [
-    {"errors", "files", "randomness"},
+    {"errors", "files", "modes", "randomness"},
     {"rules"},
     {"tensor"},
     {"backward"},

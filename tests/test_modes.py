@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tinygrad_fnn import Tensor, detect_anomaly, enable_grad, grad, is_grad_enabled, no_grad, strict_edges
-from tinygrad_fnn.tensor import MODE
+from tinygrad_fnn.modes import MODE
 
 
 def test_no_grad_records_nothing_and_enable_grad_inside_it_does() -> None:

@@ -313,7 +313,7 @@ def test_leaves_and_what_was_there_before_are_no_leak() -> None:
 
 def test_everything_is_put_back() -> None:
     import tinygrad_fnn.backward
-    from tinygrad_fnn.tensor import MODE
+    from tinygrad_fnn.modes import MODE
 
     before = Tensor.item, Tensor.detach, tinygrad_fnn.backward.pull_back, MODE.get()
     strict = StrictGraph()

@@ -10,11 +10,12 @@ from . import check, data, func, nn, ops, optim, plot, stats
 from .backward import grad
 from .check import gradcheck
 from .custom import custom_op
+from .modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad, strict_edges
 from .ops import linear, log_sigmoid, log_softmax, logsumexp, one_hot, relu, sigmoid, softmax, softplus
 from .ops.polygamma import multigammaln, polygamma
 from .randomness import manual_seed
 from .rules import RULES
-from .tensor import Tensor, detect_anomaly, enable_grad, is_grad_enabled, no_grad, strict_edges
+from .tensor import Tensor
 
 __version__ = "0.1.0"
 

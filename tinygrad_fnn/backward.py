@@ -17,8 +17,9 @@ import numpy as np
 from numpy import ndarray
 
 from .errors import AnomalyError, GraphError, ShapeError
+from .modes import MODE, Mode
 from .rules import Function, Term, plain
-from .tensor import MODE, Edge, Mode, Node, Tensor, _new, _numbers
+from .tensor import Edge, Node, Tensor, _new, _numbers
 
 __all__ = ["backward", "grad", "pull_back"]
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from .backward import _has_nan, _tensor, _wrapped, fit, grad
+from .modes import MODE, Mode
 from .rules import Array, Rule, Term, plain
-from .tensor import MODE, Edge, Mode, Node, apply
+from .tensor import Edge, Node, apply
 
 __all__ = ["Level"]
 

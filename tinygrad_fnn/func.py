@@ -23,8 +23,9 @@ from numpy import ndarray
 from .backward import _own, _tape, _tensor, pull_back
 from .errors import GraphError, ShapeError
 from .forward import Level
+from .modes import MODE, enable_grad
 from .rules import Array, Function
-from .tensor import MODE, Node, Tensor, apply, enable_grad
+from .tensor import Node, Tensor, apply
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 

@@ -7,13 +7,10 @@ is freed by reference counting alone. `requires_grad` means "has a node".
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 import itertools
 import operator
 import sys
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from types import FrameType
 from typing import Any, ClassVar, Final, NoReturn, Self, TypeAlias
 
@@ -21,116 +18,13 @@ import numpy as np
 from numpy import ndarray
 
 from .errors import AnomalyError, GraphError, NoRuleError, ShapeError
+from .modes import MODE
 from .rules import METHODS, ORDER, RULES, Array, Rule, _names, conjugating, load_scipy_rules, owned, plain, public_name
 
-__all__ = ["Node", "Tensor", "apply", "detect_anomaly", "enable_grad", "is_grad_enabled", "no_grad", "strict_edges"]
+__all__ = ["Node", "Tensor", "apply"]
 
 _clock = itertools.count().__next__
 _SCALARS: Final = frozenset({bool, int, float, complex})
-
-
-# --- modes --------------------------------------------------------------------------------------------------------
-
-
-class Mode:
-    """What the gate and the walk have been asked for; a linked list, so that leaving a mode needs no state."""
-
-    __slots__ = ("anomaly", "level", "outer", "record", "strict")
-
-    def __init__(self, record: bool, strict: bool, anomaly: bool, outer: Mode | None, level: Any = None) -> None:
-        self.record, self.strict, self.anomaly, self.outer = record, strict, anomaly, outer
-        self.level = level  # forward mode, see `forward.Level`
-
-
-MODE: Final[ContextVar[Mode]] = ContextVar("mode", default=Mode(True, False, False, None))  # noqa: B039  # immutable
-
-
-class Switch:
-    """A context manager and decorator that changes the mode of the current thread or task; re-entrant."""
-
-    __slots__ = ("_changes",)
-
-    def __init__(self, **changes: bool) -> None:
-        self._changes = changes
-
-    def __enter__(self) -> None:
-        now = MODE.get()
-        then = {"record": now.record, "strict": now.strict, "anomaly": now.anomaly} | self._changes
-        MODE.set(Mode(**then, outer=now, level=now.level))
-
-    def __exit__(self, *exception: object) -> None:
-        outer = MODE.get().outer
-        assert outer is not None
-        MODE.set(outer)
-
-    def __call__(self, fun: Callable[..., Any]) -> Callable[..., Any]:
-        """`fun` run in this mode; of a generator, each step."""
-        if inspect.isasyncgenfunction(fun):
-            raise TypeError(f"an async generator runs in its caller's mode; decorate what {fun.__name__} calls instead")
-        if inspect.iscoroutinefunction(fun):
-
-            @functools.wraps(fun)
-            async def in_mode(*args: Any, **kwargs: Any) -> Any:
-                with self:
-                    return await fun(*args, **kwargs)
-
-        elif inspect.isgeneratorfunction(fun):
-
-            @functools.wraps(fun)
-            def in_mode(*args: Any, **kwargs: Any) -> Any:
-                steps = fun(*args, **kwargs)
-                step = functools.partial(next, steps)
-                while True:
-                    try:
-                        with self:
-                            value = step()
-                    except StopIteration as stop:
-                        return stop.value
-                    try:
-                        step = functools.partial(steps.send, (yield value))
-                    except GeneratorExit:
-                        with self:
-                            steps.close()
-                        raise
-                    except BaseException as error:
-                        step = functools.partial(steps.throw, error)
-
-        else:
-
-            @functools.wraps(fun)
-            def in_mode(*args: Any, **kwargs: Any) -> Any:
-                with self:
-                    return fun(*args, **kwargs)
-
-        return in_mode
-
-
-def _switch(doc: str, **changes: bool) -> Callable[..., Any]:
-    """A public mode: `mode()` is a context manager, `@mode` and `@mode()` are decorators."""
-    switch = Switch(**changes)
-
-    def mode(fun: Callable[..., Any] | None = None) -> Any:
-        return switch if fun is None else switch(fun)
-
-    mode.__doc__ = doc
-    return mode
-
-
-no_grad = _switch("Computations under it are not recorded.", record=False)
-enable_grad = _switch("Computations under it are recorded, also inside `no_grad`.", record=True)
-strict_edges = _switch(
-    "Backward under it keeps IEEE arithmetic: 0 * inf is NaN, as in every other library.", strict=True
-)
-detect_anomaly = _switch(
-    "Under it the first NaN raises `AnomalyError`, forward and backward, and names the operation, the module and the "
-    "user's line. Slow: every result is inspected and every operation remembers where it was called.",
-    anomaly=True,
-)
-
-
-def is_grad_enabled() -> bool:
-    """Whether operations are recorded here and now."""
-    return MODE.get().record
 
 
 # --- the record ---------------------------------------------------------------------------------------------------

@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from ..backward import grad
 from ..errors import ShapeError
+from ..modes import enable_grad
 from ..nn import DigitNet, Linear, Module, ReLU, Sequential, Sigmoid, Softmax, Tanh
 from ..ops.losses import bce_of_logits, cross_entropy_rows
 from ..rules import plain
-from ..tensor import Tensor, enable_grad
+from ..tensor import Tensor
 from . import textbook
 from ._problem import Float, Problem, as_problem, real_array
 from .point import in_place_of

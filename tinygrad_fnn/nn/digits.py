@@ -10,9 +10,10 @@ import numpy as np
 from numpy import ndarray
 
 from ..errors import ShapeError
+from ..modes import no_grad
 from ..randomness import Seed, as_generator
 from ..rules import Array, plain
-from ..tensor import Tensor, no_grad
+from ..tensor import Tensor
 from .functional import binary_cross_entropy_with_logits
 from .layers import Linear, Sigmoid, count_of
 from .module import Module

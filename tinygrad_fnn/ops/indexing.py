@@ -11,8 +11,9 @@ from numpy import ndarray
 
 from ..backward import IN_PLACE
 from ..errors import GraphError
+from ..modes import MODE
 from ..rules import Array, composite, dispatching, plain, primitive, sample
-from ..tensor import MODE, Tensor, apply
+from ..tensor import Tensor, apply
 from .shapes import carried
 
 __all__ = ["one_hot"]

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from ..modes import is_grad_enabled
 from ..rules import Array, dispatching, elementwise, primitive, reduction, sample
-from ..tensor import Tensor, _new, apply, is_grad_enabled
+from ..tensor import Tensor, _new, apply
 from .reductions import drop
 
 __all__ = ["Origin", "log_sigmoid", "log_softmax", "logistic_density", "logsumexp", "past", "relu", "sigmoid"]

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from ..modes import is_grad_enabled
 from ..rules import RULES, Array, dispatching, elementwise, primitive, sample
-from ..tensor import Node, Tensor, apply, is_grad_enabled
+from ..tensor import Node, Tensor, apply
 from .logistic import _floating, _log_softmax, logistic_density, softmax_of
 
 __all__ = ["bce_of_logits", "bce_of_probabilities", "cross_entropy_rows"]

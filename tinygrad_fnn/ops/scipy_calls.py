@@ -14,8 +14,9 @@ import numpy as np
 from numpy import ndarray
 
 from ..errors import NoRuleError
+from ..modes import is_grad_enabled
 from ..rules import Array, public_name
-from ..tensor import Tensor, apply, is_grad_enabled
+from ..tensor import Tensor, apply
 
 __all__ = ["in_double", "parameters_first", "power_series", "refuse_tracked"]
 
