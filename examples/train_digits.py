@@ -81,11 +81,10 @@ def evaluate(model: nn.DigitNet, X: tg.Tensor, y: np.ndarray, l2: float) -> None
 
 def draw(model: nn.DigitNet, X: np.ndarray, y: np.ndarray, costs: list[float], args: argparse.Namespace) -> list[str]:
     rows = np.random.default_rng(args.seed).choice(len(X), min(100, len(X)), replace=False)
-    course = args.mnist is None
     figures = {
-        "digits.png": plot.plot_digits(X[rows], column_major=course),
+        "digits.png": plot.plot_digits(X[rows]).figure,
         "logistic.png": plot.plot_logistic().figure,
-        "hidden_units.png": plot.plot_hidden_units(model.thetas()[0][:, 1:], column_major=course),
+        "hidden_units.png": plot.plot_hidden_units(model.layers[0].W).figure,
     }
     if costs:
         figures["costs.png"] = plot.plot_costs(costs).figure

@@ -6,7 +6,7 @@ that table.
 
 import numpy as np
 
-from . import check, data, func, nn, ops, optim, plot, stats
+from . import check, curves, data, func, nn, ops, optim, plot, stats
 from .backward import grad
 from .check import gradcheck
 from .custom import custom_op
@@ -19,7 +19,7 @@ from .tensor import Tensor
 
 __version__ = "0.1.0"
 
-__all__ = ["RULES", "Tensor", "check", "custom_op", "data", "detect_anomaly", "enable_grad", "func"]
+__all__ = ["RULES", "Tensor", "check", "curves", "custom_op", "data", "detect_anomaly", "enable_grad", "func"]
 __all__ += ["grad", "gradcheck", "is_grad_enabled", "linear", "log_sigmoid", "log_softmax", "logsumexp", "manual_seed"]
 __all__ += ["multigammaln", "nn", "no_grad", "one_hot", "ops", "optim", "plot", "polygamma"]
 __all__ += ["relu", "sigmoid", "softmax", "softplus", "stats", "strict_edges"]

@@ -18,6 +18,7 @@ import numpy as np
 from numpy import ndarray
 
 from .errors import AnomalyError, GraphError, NoRuleError, ShapeError
+from .html import preformatted
 from .modes import MODE
 from .rules import METHODS, ORDER, RULES, Array, Rule, _names, conjugating, load_scipy_rules, owned, plain, public_name
 
@@ -566,6 +567,9 @@ class Tensor:
         dtype = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
         origin = "" if self._node is None else ", requires_grad=True" if self.is_leaf else f", from {self._node.name}"
         return f"{type(self).__name__}({values}{dtype}{origin})"
+
+    def _repr_html_(self) -> str:
+        return preformatted(repr(self))
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if self.ndim == 0 else format(str(self), spec)

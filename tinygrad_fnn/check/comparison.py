@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ..backward import grad
 from ..errors import ShapeError
+from ..html import table
 from ..modes import enable_grad
 from ..nn import DigitNet, Linear, Module, ReLU, Sequential, Sigmoid, Softmax, Tanh
 from ..ops.losses import bce_of_logits, cross_entropy_rows
@@ -78,6 +79,12 @@ class Comparison:
                 f"  {row.formula_numerical:17.2e}"
             )
         return "\n".join(lines)
+
+
+    def _repr_html_(self) -> str:
+        head = ["layer", "autograd/formula", "autograd/numerical", "formula/numerical"]
+        rows = [(row.layer, row.autograd_formula, row.autograd_numerical, row.formula_numerical) for row in self.rows]
+        return table(head, rows, str(self))
 
 
 def compare(

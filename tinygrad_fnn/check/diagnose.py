@@ -21,6 +21,7 @@ from tinygrad_fnn.check.search import DIGITS, Found, Search
 from tinygrad_fnn.check.stages import Change, hidden_layers
 from tinygrad_fnn.check.textbook import trace_of
 from tinygrad_fnn.check.wrong_pass import WrongPass
+from tinygrad_fnn.html import preformatted
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -60,6 +61,10 @@ class Diagnosis:
         width = max(len(slug) for slug, _ in self.candidates[:3])
         nearest = [f"    {slug:<{width}}  {distance:.1e}" for slug, distance in self.candidates[:3]]
         return "\n".join([f"{self.name}{place}", f"  {self.message}", "  nearest, by relative distance:", *nearest])
+
+
+    def _repr_html_(self) -> str:
+        return preformatted(str(self))
 
 
 @np.errstate(all="ignore")  # what a mistake lets overflow is far from the gradient, and that is all it takes

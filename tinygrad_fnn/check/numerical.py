@@ -15,6 +15,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..backward import grad
+from ..html import preformatted
 from ..randomness import Seed, as_generator
 from ..rules import Array
 from ..tensor import Tensor
@@ -120,6 +121,10 @@ class GradcheckReport:
             by = " and ".join(self.methods)
             lines.append(f"  elements checked: {self.checked}, by {by}; tolerance: {self.tolerance:.1e}")
         return "\n".join(lines)
+
+
+    def _repr_html_(self) -> str:
+        return preformatted(str(self))
 
 
 def gradcheck(
