@@ -90,12 +90,13 @@ def test_value_is_that_of_the_plain_function(rule: Rule) -> None:
 def test_constant_gives_plain_results(rule: Rule) -> None:
     x, y = np.array([0.5, 1.5, 2.5]), np.array([1.0, 1.5, 2.0])
     square = np.outer(x, y)
-    for args in ((x,), (x, y), (x, 1), ((x, y),), (x, float), (square,)):
+    mask = x > 1
+    for args in ((x,), (x, y), (x, 1), ((x, y),), (x, float), (square,), (mask,), (mask, mask)):
         try:
             theirs = rule.fun(*args)
         except (AttributeError, TypeError, ValueError):
             continue
-        for wrap in (Tensor, leaf):
+        for wrap in (Tensor,) if args[0] is mask else (Tensor, leaf):
             ours = rule.fun(
                 *(tuple(map(wrap, a)) if isinstance(a, tuple) else wrap(a) if type(a) is ndarray else a for a in args)
             )

@@ -14,12 +14,24 @@ from .modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad, strict
 from .ops import linear, log_sigmoid, log_softmax, logsumexp, one_hot, relu, sigmoid, softmax, softplus
 from .ops.polygamma import multigammaln, polygamma
 from .randomness import manual_seed
+from .replay import compile
 from .rules import RULES
 from .tensor import Tensor
 
 __version__ = "0.1.0"
 
-__all__ = ["RULES", "Tensor", "check", "curves", "custom_op", "data", "detect_anomaly", "enable_grad", "func"]
+__all__ = [
+    "RULES",
+    "Tensor",
+    "check",
+    "compile",
+    "curves",
+    "custom_op",
+    "data",
+    "detect_anomaly",
+    "enable_grad",
+    "func",
+]
 __all__ += ["grad", "gradcheck", "is_grad_enabled", "linear", "log_sigmoid", "log_softmax", "logsumexp", "manual_seed"]
 __all__ += ["multigammaln", "nn", "no_grad", "one_hot", "ops", "optim", "plot", "polygamma"]
 __all__ += ["relu", "sigmoid", "softmax", "softplus", "stats", "strict_edges"]

@@ -36,10 +36,13 @@ def backward(output: Tensor, gradient: Any = None, retain_graph: bool = False) -
     root = output._node
     if root is None:
         raise GraphError(f"backward: {_UNRECORDED}")
-    seed = _seed("backward", output, gradient)
+    trace = MODE.get().trace
+    seed = _seed("backward", output, gradient, trace is not None)
     order = _tape([root], None)
     wanted = [node for node in order if node.retains]
     shares = pull_back({root: seed}, order, wanted, create_graph=False)
+    if trace is not None:
+        shares, seed = trace.accumulated(wanted, shares), None
     with _accumulating:  # all or nothing, also when two threads share a leaf
         owned = [(node, share) for node, share in zip(wanted, _own(shares, seed), strict=True) if share is not None]
         # A sum is a new array, so that a gradient somebody holds does not change under him.
@@ -104,13 +107,14 @@ def grad(
         grad_outputs = [grad_outputs]  # one cotangent, written as a list
     if len(grad_outputs) != len(outs):
         raise ValueError(f"grad: {len(grad_outputs)} grad_outputs for {len(outs)} outputs")
+    traced = MODE.get().trace is not None
     seeds: dict[Node, Any] = {}
     for k, (out, ct) in enumerate(zip(outs, grad_outputs, strict=True)):
         if not isinstance(out, Tensor):
             raise TypeError(f"grad: outputs[{k}] is a {type(out).__name__}, wanted a Tensor")
         if out._node is None:
             raise GraphError(f"grad: outputs[{k}]: {_UNRECORDED}")
-        seed = _seed("grad", out, ct, create_graph)
+        seed = _seed("grad", out, ct, create_graph or traced)
         seeds[out._node] = seeds[out._node] + seed if out._node in seeds else seed
     wanted = []
     for k, x in enumerate(ins):
@@ -131,6 +135,8 @@ def grad(
         _free(order)
     if create_graph:
         return tuple(None if s is None else _tensor(s.detach()._data, s._node) for s in shares)
+    if traced:
+        return tuple(None if s is None else s.detach() for s in shares)
     return tuple(None if s is None else _tensor(s) for s in _own(shares, *seeds.values()))
 
 
@@ -231,6 +237,8 @@ def pull_back(seeds: dict[Node, Any], order: list[Node], wanted: list[Node], cre
     mode = MODE.get()
     special = [node for node in order if node.hooks is not None or node.aside is not None]
     hooked = [node for node in special if node.hooks is not None]
+    if hooked and mode.trace is not None:
+        mode.trace.fail("a hook was called with a gradient")
     ways = {node: _way_past(node) for node in special if node.aside is not None}
     watched = {node for way in ways.values() for node in way}.intersection([*wanted, *hooked])
     token = MODE.set(Mode(create_graph, mode.strict, False, mode, mode.level))
@@ -239,13 +247,18 @@ def pull_back(seeds: dict[Node, Any], order: list[Node], wanted: list[Node], cre
             careful = mode.anomaly or bool(watched)
             if not careful and hooked and not mode.strict:  # each hook is called once, so a rehearsal looks for NaN
                 numbers = {node: plain(seed) for node, seed in seeds.items()}
-                rehearsal = _plain_walk(numbers, order, [*wanted, *hooked], create_graph=False, hooks=False)
+                rehearsal = _plain_walk(numbers, order, [*wanted, *hooked], through_gate=False, hooks=False)
                 careful = any(map(_has_nan, rehearsal.values()))
             if not careful:
-                found = _plain_walk(dict(seeds), order, wanted, create_graph)
+                found = _plain_walk(dict(seeds), order, wanted, create_graph or mode.trace is not None)
                 careful = not mode.strict and not hooked and any(map(_has_nan, found.values()))
             if careful:
+                if mode.trace is not None:
+                    mode.trace.fail("a NaN was met on the way back", again=True)
+                    seeds = {node: plain_value(seed) for node, seed in seeds.items()}
                 found = _careful_walk(seeds, order, wanted, create_graph, mode, ways)
+                if mode.trace is not None:
+                    found = {node: None if s is None else _tensor(np.asarray(s)) for node, s in found.items()}
     finally:
         MODE.reset(token)
     return [found[node] for node in wanted]
@@ -263,13 +276,13 @@ def _way_past(node: Node) -> list[Node]:
 def _has_nan(share: Any) -> bool:
     if share is None:
         return False
-    values = share._read() if isinstance(share, Tensor) else share
+    values = share._value if isinstance(share, Tensor) else share
     square = np.vdot(values, values)  # one pass, no temporary; a NaN is the only thing that differs from itself
     return bool(square != square)
 
 
 def _plain_walk(
-    cts: dict[Node, Any], order: list[Node], wanted: list[Node], create_graph: bool, hooks: bool = True
+    cts: dict[Node, Any], order: list[Node], wanted: list[Node], through_gate: bool, hooks: bool = True
 ) -> dict[Node, Any]:
     found: dict[Node, Any] = dict.fromkeys(wanted)
     needed = set(order)
@@ -285,13 +298,13 @@ def _plain_walk(
         for parent, pull, kept, i in node.edges or ():  # None where a freed node is itself wanted
             if parent in needed:
                 other = cts.get(parent)
-                if other is not None and pull in IN_PLACE and not create_graph:
+                if other is not None and pull in IN_PLACE and not through_gate:
                     if parent not in owned or not parent.shape:  # it may be a seed, shared with a node, or a scalar
                         cts[parent] = other = np.array(other)
                         owned.add(parent)
                     IN_PLACE[pull](other, ct, *kept)
                     continue
-                share = pull(ct, *(_wrapped(node, kept, i) if create_graph else kept))
+                share = pull(ct, *(_wrapped(node, kept, i) if through_gate else kept))
                 if share.shape != parent.shape:
                     share = fit(share, parent.shape)
                 if share.dtype is not parent.dtype and share.dtype != parent.dtype:
@@ -313,12 +326,14 @@ def _term(node: Node, i: int) -> Term:
 
 
 def _wrapped(node: Node, kept: tuple[Any, ...], i: int) -> Sequence[Any]:
-    """What an edge keeps, as Tensors where it is tracked, so that a rule run on it is recorded."""
+    """What an edge keeps, as Tensors where it is tracked (or traced), so that a rule run on it is recorded."""
     term = _term(node, i)
     if not term.keeps:
         return kept
-    nodes = {edge[3]: edge[0] for edge in node.edges or ()}
+    nodes: dict[int | None, Node | None] = {edge[3]: edge[0] for edge in node.edges or ()}
     nodes[-1] = node
+    if MODE.get().trace is not None:
+        nodes = {w: nodes.get(w) for value, w in zip(kept, term.wraps, strict=True) if isinstance(value, ndarray)}
     return [value if w not in nodes else _tensor(value, nodes[w]) for value, w in zip(kept, term.wraps, strict=True)]
 
 

@@ -5,23 +5,37 @@ They stand apart from the tensor because they are a story of their own: right in
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, Final
 
-__all__ = ["MODE", "Mode", "Switch", "detect_anomaly", "enable_grad", "is_grad_enabled", "no_grad", "strict_edges"]
+__all__ = [
+    "MODE",
+    "Mode",
+    "Switch",
+    "detect_anomaly",
+    "effect",
+    "enable_grad",
+    "is_grad_enabled",
+    "no_grad",
+    "strict_edges",
+    "traced",
+]
 
 
 class Mode:
     """What the gate and the walk have been asked for; a linked list, so that leaving a mode needs no state."""
 
-    __slots__ = ("anomaly", "level", "outer", "record", "strict")
+    __slots__ = ("anomaly", "level", "outer", "record", "strict", "trace", "watch")
 
     def __init__(self, record: bool, strict: bool, anomaly: bool, outer: Mode | None, level: Any = None) -> None:
         self.record, self.strict, self.anomaly, self.outer = record, strict, anomaly, outer
         self.level = level  # forward mode, see `forward.Level`
+        self.trace = None if outer is None else outer.trace  # what `compile` listens with, see `trace.Trace`
+        self.watch = anomaly or self.trace is not None  # one question for the gate
 
 
 MODE: Final[ContextVar[Mode]] = ContextVar("mode", default=Mode(True, False, False, None))  # noqa: B039  # immutable
@@ -108,6 +122,30 @@ detect_anomaly = _switch(
     "user's line. Slow: every result is inspected and every operation remembers where it was called.",
     anomaly=True,
 )
+
+
+@contextlib.contextmanager
+def traced(trace: Any) -> Iterator[None]:
+    """The mode in which `trace` is told of every operation; None for one in which nobody is."""
+    now = MODE.get()
+    mode = Mode(now.record, now.strict, now.anomaly, now, now.level)
+    mode.trace, mode.watch = trace, now.anomaly or trace is not None
+    token = MODE.set(mode)
+    try:
+        yield
+    finally:
+        MODE.reset(token)
+
+
+def effect(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that is there for what it does (an optimiser's step): a trace notes that it was called, not what it did."""
+
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        trace = MODE.get().trace
+        return method(*args, **kwargs) if trace is None else trace.called(method, *args, **kwargs)
+
+    return call
 
 
 def is_grad_enabled() -> bool:

@@ -16,8 +16,10 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 
-__all__ = ["RULES", "Rule", "Sample", "Term", "composite", "constant", "dispatching", "elementwise", "primitive"]
-__all__ += ["reduction", "sample"]
+from .modes import MODE
+
+__all__ = ["RULES", "TOGETHER", "Rule", "Sample", "Term", "composite", "constant", "dispatching", "elementwise"]
+__all__ += ["on_plain_arrays", "primitive", "reduction", "sample"]
 
 Array = Any  # an ndarray, a NumPy scalar, a Python number, or a Tensor: what a rule's text may meet
 Function = Callable[..., Any]
@@ -25,6 +27,8 @@ F = TypeVar("F", bound=Function)
 
 RULES: Final[dict[Function, Rule]] = {}
 METHODS: Final[dict[tuple[np.ufunc, str], Function]] = {}  # what `np.add.reduce(t)` and its kind run
+# Kernels for two functions of the same operands at once, with the same bits: a value and its derivative, mostly.
+TOGETHER: Final[dict[tuple[Function, Function], Function]] = {}
 
 ORDER: Final = "xyzw"  # the arguments of a function that does not name them, in order
 
@@ -329,13 +333,21 @@ def composite(*funs: Function, **facts: Any) -> Callable[[F], F]:
     return decorate
 
 
-def constant(*funs: Function) -> None:
-    """Enter functions that have no derivative on purpose; they give plain arrays."""
+def constant(*funs: Function, of_values: bool = True) -> None:
+    """Enter functions that have no derivative on purpose; they give plain arrays. Some look at the shape only."""
     for fun in funs:
-        _enter(fun, "constant", (), functools.partial(_on_plain_arrays, fun))
+        _enter(fun, "constant", (), functools.partial(on_plain_arrays if of_values else _on_shapes, fun))
 
 
-def _on_plain_arrays(fun: Function, *args: Any, **params: Any) -> Any:
+def _on_shapes(fun: Function, *args: Any, **params: Any) -> Any:
+    return fun(*(getattr(a, "_value", a) for a in args), **params)
+
+
+def on_plain_arrays(fun: Function, *args: Any, **params: Any) -> Any:
+    """`fun` of the values, without derivative. Code that reads a Tensor's values calls it, so that a trace sees it."""
+    trace = MODE.get().trace
+    if trace is not None:
+        return trace.constant(fun, args, params)
     return fun(*map(plain, args), **{key: plain(value) for key, value in params.items()})
 
 

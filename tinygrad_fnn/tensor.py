@@ -163,8 +163,11 @@ def apply(fun: Callable[..., Any], *args: Array, **params: Any) -> Tensor:
                 mode.level.push(node, values, params)
     elif raw and out.base is not None:
         out = out.copy()  # a view of the caller's array would change under us
-    if mode.anomaly:
-        _inspect(rule, values, out, node)
+    if mode.watch:
+        if mode.trace is not None:
+            mode.trace.step(fun, args, values, params, out)
+        if mode.anomaly:
+            _inspect(rule, values, out, node)
     result: Tensor = _new(Tensor)
     result._data = out
     result._node = node
@@ -310,6 +313,9 @@ def _compared(operation: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], A
     """A comparison of values: plain booleans."""
 
     def method(self: Tensor, other: Any) -> Any:
+        trace = MODE.get().trace
+        if trace is not None:
+            return trace.constant(operation, (self, other), {})
         return operation(self._value, plain_value(other))
 
     return method
@@ -393,9 +399,16 @@ class Tensor:
 
     def _read(self) -> ndarray:
         """A read-only view of the values, tracked or not."""
+        self._escape("its values were read")
         view = self._value.view()
         view.flags.writeable = False
         return view
+
+    def _escape(self, how: str) -> None:
+        """Say that a value goes where the gate does not see it, to whoever is tracing."""
+        trace = MODE.get().trace
+        if trace is not None:
+            trace.fail(how)
 
     def _settle(self) -> ndarray:
         """Take a private copy of what `.data` handed out, and lock that: from now on a graph may keep the values."""
@@ -418,6 +431,7 @@ class Tensor:
     @property
     def data(self) -> ndarray:
         """The values, writable for a leaf, read-only for a result."""
+        self._escape("its .data was read")
         if not self.is_leaf:
             return self._read()
         if self._data is not None:
@@ -438,6 +452,7 @@ class Tensor:
     @property
     def grad(self) -> ndarray | None:
         """The accumulated gradient, None before the first `backward`."""
+        self._escape("its .grad was read")
         return None if self._node is None else self._node.grad
 
     @grad.setter
@@ -509,6 +524,7 @@ class Tensor:
 
     def item(self, *index: Any) -> Any:
         """One element as a Python number, also of a tracked tensor."""
+        self._escape("item() was called")
         return self._value.item(*index)
 
     def tolist(self) -> Any:
@@ -526,6 +542,7 @@ class Tensor:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> ndarray:
         if self._node is not None:
             _refuse_conversion("an array", "np.stack([t, u]) joins tensors, ")
+        self._escape("it was converted to an array")
         if copy is False:
             return self._read() if dtype is None else np.asarray(self._read(), dtype=dtype, copy=False)
         return np.array(self._value, dtype=dtype)
@@ -549,9 +566,11 @@ class Tensor:
     def _plain_scalar(self, kind: str) -> Any:
         if self._node is not None:
             _refuse_conversion(kind, "math.exp(t) must be np.exp(t), ")
+        self._escape(f"it was converted to {kind}")
         return self._value.item()
 
     def __bool__(self) -> bool:
+        self._escape("Python asked whether it is true")
         return bool(self._value)
 
     def __len__(self) -> int:
@@ -708,6 +727,15 @@ class Tensor:
             if shorter is not None and self.dtype.kind == "f":
                 return apply(shorter, self)
         return apply(np.power, self, other)
+
+    # Of booleans and integers: plain results, as of comparisons.
+    __and__ = _binary(np.bitwise_and)
+    __rand__ = _reflected(np.bitwise_and)
+    __or__ = _binary(np.bitwise_or)
+    __ror__ = _reflected(np.bitwise_or)
+    __xor__ = _binary(np.bitwise_xor)
+    __rxor__ = _reflected(np.bitwise_xor)
+    __invert__ = _unary(np.invert)
 
     __iadd__ = _augmented(operator.add)
     __isub__ = _augmented(operator.sub)

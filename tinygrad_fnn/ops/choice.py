@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..rules import composite, elementwise, plain, primitive, sample
+from ..rules import composite, elementwise, on_plain_arrays, primitive, sample
 from ..tensor import Tensor, apply
 
 __all__: list[str] = []
@@ -33,10 +33,9 @@ primitive(
 @composite(np.where, samples=(sample(MASK, (2, 3), (3,)), sample(MASK[0], (3,), 0.5)))
 def where(condition: Any, x: Any = None, y: Any = None) -> Any:
     """`numpy.where`, with one or three arguments."""
-    condition = plain(condition)
     if x is None and y is None:
-        return np.where(condition)
-    return apply(_where, condition, x, y)
+        return on_plain_arrays(np.where, condition)
+    return apply(_where, condition.detach() if isinstance(condition, Tensor) else condition, x, y)
 
 
 def _clip(x: Any, low: Any, high: Any) -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..rules import Array, composite, elementwise, plain, primitive, sample
-from ..tensor import Tensor, apply
+from ..rules import Array, composite, elementwise, primitive, sample
+from ..tensor import Tensor, apply, plain_value
 
 __all__: list[str] = []
 
@@ -31,7 +31,7 @@ elementwise(_nothing, 0, name="numpy.imag of real numbers")
 @composite(np.imag, samples=SHAPES)
 def imag(val: Any) -> Tensor:
     """`numpy.imag`; of real numbers 0, in the graph."""
-    if np.result_type(plain(val)).kind == "c":
+    if np.result_type(plain_value(val)).kind == "c":
         return np.real(np.multiply(val, -1j))  # type: ignore[no-any-return]  # the protocol gives a Tensor
     return apply(_nothing, val)
 

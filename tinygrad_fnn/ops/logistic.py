@@ -1,7 +1,7 @@
 """The logistic family: sigmoid, softplus, relu, softmax and their logarithms, exact at any logit, on NumPy alone.
 
-With ``e = exp(min(z, c))`` and `c` just below overflow, ``e / (1 + e)`` is the logistic function to 1.5 units in the
-last place for every `z`, subnormal results included, in three vectorised passes [1]_.
+With ``e = exp(-|z|)`` the logistic function is ``1 / (1 + e)`` or ``e / (1 + e)`` [1]_: right to 1.5 units in the last
+place for every `z`, subnormal results included, without overflow, and its derivative ``e / (1 + e)**2`` shares `e`.
 
 References
 ----------
@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 from numpy import ndarray
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..modes import is_grad_enabled
-from ..rules import Array, dispatching, elementwise, primitive, reduction, sample
+from ..rules import TOGETHER, Array, dispatching, elementwise, primitive, reduction, sample
 from ..tensor import Tensor, _new, apply
 from .reductions import drop
 
 __all__ = ["Origin", "log_sigmoid", "log_softmax", "logistic_density", "logsumexp", "past", "relu", "sigmoid"]
 __all__ += ["softmax", "softplus"]
 
-_LARGEST = {np.dtype(t): float(int(np.log(np.finfo(t).max))) for t in (np.float16, np.float32, np.float64)}
 TAILS = (-745.0, -40.0, 40.0, 745.0)
 
 
@@ -93,24 +93,47 @@ def _snapshot(z: Any) -> Tensor:
 # --- elementwise ----------------------------------------------------------------------------------------------------
 
 
-def _sigmoid(z: Array) -> Array:
+def _sigmoid(z: Array, out: Any = None) -> Array:
     z = _floating(z)
-    e = np.minimum(z, _LARGEST.get(z.dtype, 11355.0), out=np.empty_like(z))
+    if z.dtype.kind == "c":
+        e = np.exp(np.where(z.real < 0, z, -z))
+        return np.where(z.real < 0, e, 1) / (1 + e)
+    e = np.copysign(z, -1, out=np.empty_like(z))
     np.exp(e, out=e)
-    return np.divide(e, e + 1, out=e)
+    return _logistic(z, e, e + 1, np.empty_like(z) if out is None else out)
+
+
+def _logistic(z: ndarray, e: ndarray, r: ndarray, out: ndarray) -> ndarray:
+    """``e / r`` where z is negative and ``1 / r`` elsewhere, for ``e = exp(-|z|)`` and ``r = 1 + e``."""
+    np.greater_equal(z, 0, out=out)
+    np.maximum(out, e, out=out)  # e is at most 1; a NaN stays one
+    return np.divide(out, r, out=out)
 
 
 sigmoid_of = dispatching(_sigmoid)
 
 
-def _logistic_density(z: Array) -> Array:
+def _logistic_density(z: Array, out: Any = None) -> Array:
     z = _floating(z)
-    e = np.copysign(z, -1, out=np.empty_like(z))  # in place from here on: temporaries cost more than the arithmetic
+    if z.dtype.kind == "c":
+        e = np.exp(np.where(z.real < 0, z, -z))  # it is even
+        return e / np.square(1 + e)
+    e = np.copysign(z, -1, out=np.empty_like(z) if out is None else out)  # in place from here on: temporaries cost more
     np.exp(e, out=e)
     square = np.add(e, 1, out=np.empty_like(e))
     return np.divide(e, np.square(square, out=square), out=e)
 
 
+def _sigmoid_and_density(z: Array, out: tuple[ndarray, ndarray]) -> tuple[ndarray, ndarray]:
+    a, density = out
+    e = np.copysign(_floating(z), -1, out=density)
+    np.exp(e, out=e)
+    r = np.add(e, 1, out=np.empty_like(e))
+    _logistic(z, e, r, a)
+    return a, np.divide(e, np.square(r, out=r), out=e)
+
+
+TOGETHER[_sigmoid, _logistic_density] = _sigmoid_and_density
 logistic_density = dispatching(_logistic_density)
 elementwise(_logistic_density, lambda out, x: -out * np.tanh(0.5 * x), domain=((-30.0, 30.0),))
 
@@ -212,8 +235,8 @@ def softplus(z: Array) -> Tensor:
     return apply(_softplus, z)
 
 
-def _relu(z: Array) -> Array:
-    return np.maximum(z, 0)
+def _relu(z: Array, out: Any = None) -> Array:
+    return np.maximum(z, 0, out=out)
 
 
 # relu'(0) = 0, as everywhere; `out > 0` rather than `x > 0` lets the argument go.
@@ -277,16 +300,45 @@ def _log_softmax(x: Array, *, axis: Any) -> Array:
     return d - np.log1p(others + (top.sum(axis=axis, keepdims=True) - 1)).astype(d.dtype)
 
 
-softmax_of = dispatching(_softmax)
+def _others(x: Array, *, axis: Any) -> Array:
+    """Of each entry the sum of all the others; in the total less the entry a large one would drown them."""
+    x = np.asarray(x)
+    if x.ndim == 0 or x.size == 0:
+        return np.zeros_like(x)
+    if not isinstance(axis, int):  # several axes as one
+        axes = normalize_axis_tuple(range(x.ndim) if axis is None else axis, x.ndim)
+        last = range(-len(axes), 0)
+        moved = np.moveaxis(x, axes, last)
+        flat = moved.reshape(*moved.shape[: x.ndim - len(axes)], -1)
+        return np.moveaxis(_others(flat, axis=-1).reshape(moved.shape), last, axes)
+    top = np.argmax(abs(x), axis, keepdims=True)
+    large, rest = np.take_along_axis(x, top, axis), x.copy()
+    np.put_along_axis(rest, top, 0, axis)
+    total = rest.sum(axis=axis, keepdims=True)
+    out = np.subtract(total, rest, out=rest)
+    out += large
+    np.put_along_axis(out, top, total, axis)
+    return out
+
+
+softmax_of, others = dispatching(_softmax), dispatching(_others)
+primitive(_others, lambda ct, axis: others(ct, axis=axis), linear=True, samples=ALONG)
+
+
+def softmax_pull(ct: Array, out: Array, axis: Any) -> Array:
+    """``a_k (ct_k - sum(ct a))``, where ``1 - a_k`` is the sum of the others, so that a sure class keeps its digits."""
+    return out * (ct * others(out, axis=axis) - others(ct * out, axis=axis))
+
+
 primitive(
     _softmax,
-    lambda ct, out, axis: out * (ct - (ct * out).sum(axis=axis, keepdims=True)),
+    lambda ct, out, axis: softmax_pull(ct, out, axis),
     samples=ALONG,
     probability=True,
 )
 primitive(
     _log_softmax,
-    lambda ct, out, axis: -ct * np.expm1(out) - np.exp(out) * (ct.sum(axis=axis, keepdims=True) - ct),
+    lambda ct, out, axis: -ct * np.expm1(out) - np.exp(out) * others(ct, axis=axis),
     samples=ALONG,
 )
 # Nothing but -inf, or several +inf, share equally: softmax has that, exp(x - out) has not.

@@ -12,9 +12,9 @@ import numpy as np
 from numpy import ndarray
 
 from ..modes import is_grad_enabled
-from ..rules import RULES, Array, dispatching, elementwise, primitive, sample
+from ..rules import RULES, TOGETHER, Array, dispatching, elementwise, primitive, sample
 from ..tensor import Node, Tensor, apply
-from .logistic import _floating, _log_softmax, logistic_density, softmax_of
+from .logistic import _floating, _log_softmax, logistic_density, softmax_of, softmax_pull
 
 __all__ = ["bce_of_logits", "bce_of_probabilities", "cross_entropy_rows"]
 
@@ -23,40 +23,63 @@ FRACTION = (0.05, 0.95)
 # --- binary cross-entropy of logits ---------------------------------------------------------------------------------
 
 
-def _side(z: ndarray, y: Array) -> ndarray:
+def _side(z: ndarray, y: Array, out: ndarray | None) -> ndarray:
     """1 - y where z is positive and -y where it is negative, in memory laid out as `z` is."""
     dtype = np.result_type(z, y)
-    out = np.empty_like(z, dtype=dtype, shape=np.broadcast_shapes(z.shape, np.shape(y)))
+    if out is None:
+        out = np.empty_like(z, dtype=dtype, shape=np.broadcast_shapes(z.shape, np.shape(y)))
     np.subtract(~np.signbit(z), y, out=out, dtype=dtype)
     return out
 
 
-def _bce_with_logits(z: Array, y: Array) -> Array:
+def _bce_with_logits(z: Array, y: Array, out: Any = None) -> Array:
     # (32) as ((z > 0) - y) z + log(1 + exp(-|z|)): both terms are positive, so that nothing cancels, and for y = 1
     # and large z the first one is 0 exactly.
     z = _floating(z)
-    loss = _side(z, y)
     e = np.copysign(z, -1, out=np.empty_like(z))
-    if not np.isfinite(e.min(initial=0)):
-        z = np.where(loss == 0, 0, z)  # an infinite logit that agrees with its target costs 0, not 0 * inf
-    loss *= z
+    loss = _on_its_side(z, _side(z, y, out), not np.isfinite(e.min(initial=0)))
     np.exp(e, out=e)
     loss += np.log1p(e, out=e)
     return loss
 
 
-def _logistic_error(z: Array, y: Array) -> Array:
+def _on_its_side(z: ndarray, side: ndarray, infinite: bool) -> ndarray:
+    """The product, in `side`; an infinite logit that agrees with its target costs 0, not 0 * inf."""
+    if infinite:
+        z = np.where(side == 0, 0, z)
+    side *= z
+    return side
+
+
+def _logistic_error(z: Array, y: Array, out: Any = None) -> Array:
     # (33) with s = sigmoid(-|z|): 1 - y - s where z is positive, -y + s where it is negative. For y = 1 and large z
     # this is -s with all its digits.
     z = _floating(z)
-    error = _side(z, y)
+    error = _side(z, y, out)
     s = np.copysign(z, -1, out=np.empty_like(z))
     np.exp(s, out=s)
-    s /= s + 1
-    error -= np.copysign(s, z, out=s)
+    return _less_the_other(z, s, error)
+
+
+def _less_the_other(z: ndarray, e: ndarray, error: ndarray) -> ndarray:
+    e /= e + 1
+    error -= np.copysign(e, z, out=e)
     return error
 
 
+def _bce_and_error(z: Array, y: Array, out: tuple[ndarray, ndarray]) -> tuple[ndarray, ndarray]:
+    loss, error = out
+    z = _floating(z)
+    _side(z, y, error)
+    np.copyto(loss, error)
+    e = np.copysign(z, -1, out=np.empty_like(z))
+    _on_its_side(z, loss, not np.isfinite(e.min(initial=0)))
+    np.exp(e, out=e)
+    loss += np.log1p(e)
+    return loss, _less_the_other(z, e, error)
+
+
+TOGETHER[_bce_with_logits, _logistic_error] = _bce_and_error
 logistic_error = dispatching(_logistic_error)
 elementwise(
     _logistic_error,
@@ -182,32 +205,43 @@ def _around_the_largest(z: ndarray) -> tuple[ndarray, ndarray, ndarray]:
 
 def _cross_entropy(z: Array, y: Array) -> Array:
     shifted, _, rest = _around_the_largest(_floating(z))
+    return _entropy(y, shifted, rest)
+
+
+def _entropy(y: Array, shifted: ndarray, rest: ndarray) -> Array:
     counts = y != 0  # a class masked by a logit of -inf costs 0, not 0 * inf
     loss = y * (np.log1p(rest) - np.where(counts, shifted, 0))  # (34)
     return loss.sum(axis=-1, keepdims=True)
 
 
 def _softmax_error(z: Array, y: Array) -> Array:
-    shifted, top, rest = _around_the_largest(_floating(z))
+    return _error(y, *_around_the_largest(_floating(z)))
+
+
+def _error(y: Array, shifted: ndarray, top: ndarray, rest: ndarray) -> Array:
     a = np.exp(shifted) / (1 + rest)
     others = 1 - a  # at most the largest a exceeds 1/2, so only there digits are lost
     np.put_along_axis(others, top, rest / (1 + rest), axis=-1)
     return (y.sum(axis=-1, keepdims=True) - y) * a - y * others  # (35), also where y does not sum to 1
 
 
+def _cross_entropy_and_error(z: Array, y: Array, out: tuple[ndarray, ndarray]) -> tuple[Array, Array]:
+    shifted, top, rest = _around_the_largest(_floating(z))
+    loss, error = out
+    loss[...] = _entropy(y, shifted, rest)
+    error[...] = _error(y, shifted, top, rest)
+    return out
+
+
+TOGETHER[_cross_entropy, _softmax_error] = _cross_entropy_and_error
 softmax_error = dispatching(_softmax_error)
 log_softmax_of = dispatching(_log_softmax)
 ROWS = {"samples": (sample((5, 3), (5, 3)), sample((4,), (4,))), "domain": ((-2.0, 2.0), FRACTION)}
 
 
-def _softmax_pull(ct: Array, z: Array) -> Array:
-    a = softmax_of(z, axis=-1)
-    return a * (ct - (ct * a).sum(axis=-1, keepdims=True))
-
-
 primitive(
     _softmax_error,
-    lambda ct, z, y: y.sum(axis=-1, keepdims=True) * _softmax_pull(ct, z),
+    lambda ct, z, y: y.sum(axis=-1, keepdims=True) * softmax_pull(ct, softmax_of(z, axis=-1), -1),
     lambda ct, z: (ct * softmax_of(z, axis=-1)).sum(axis=-1, keepdims=True) - ct,
     name="tinygrad_fnn.softmax_error",
     **ROWS,

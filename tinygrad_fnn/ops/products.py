@@ -89,15 +89,15 @@ def dot(a: Any, b: Any, out: None = None) -> Tensor:
     return reshaped(product, np.shape(a)[:-1] + shape[:-2] + shape[-1:])
 
 
-def _linear(x: Array, W: Array, b: Array | None = None) -> Array:
+def _linear(x: Array, W: Array, b: Array | None = None, *, out: Any = None) -> Array:
     # Tall float64 batches: with W on the left OpenBLAS runs 1.2 times as fast, and the bias is added along rows.
     # The result is the same array, laid out feature by feature.
-    if x.dtype == np.float64 and len(x) > 16 * len(W):
-        z = W @ x.T
+    if (x.dtype == np.float64 and len(x) > 16 * len(W)) if out is None else out.strides[0] < out.strides[-1]:
+        z = np.matmul(W, x.T, out=None if out is None else out.T)
         if b is not None:
             z += b[:, None]
         return z.T
-    z = x @ W.T
+    z = np.matmul(x, W.T, out=out)
     if b is not None:
         z += b
     return z
