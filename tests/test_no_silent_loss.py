@@ -5,6 +5,7 @@ from __future__ import annotations
 import cmath
 import itertools
 import math
+import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -185,6 +186,24 @@ UNDISPATCHED: list[tuple[Callable[[], Any], str, str]] = [
     (lambda: np.poly1d(T), "numpy.poly1d", "a sum of products"),
     (lambda: np.polynomial.polynomial.polyval(2.0, T), "numpy.polynomial.polynomial.polyval", "a sum of products"),
     (lambda: np.zeros(3).__setitem__(0, S), "", ""),
+    (lambda: np.zeros(3).__setitem__(slice(None), T), "", ""),
+    (lambda: np.zeros(3).__setitem__(0, T[0]), "", ""),
+    (lambda: np.zeros(3).fill(S), "", ""),
+    (lambda: np.zeros(3).put(0, S), "", ""),
+    (lambda: np.zeros(3).sum(initial=S), "", ""),
+    (lambda: np.sum(np.zeros(3), initial=S), "numpy.sum", ""),
+    (lambda: np.fromiter(T, float), "", ""),
+    (lambda: statistics.fmean(T), "", ""),
+    (lambda: np.full_like(PLAIN, S), "numpy.full_like", "numpy.zeros_like(t)"),
+    (lambda: np.take(T, U), "numpy.take", "i.detach().astype(int)"),
+    (lambda: T[U], "indexing", "i.detach().astype(int)"),
+    (lambda: np.save("t.npy", T), "numpy.save", "numpy.save(file, t.detach())"),
+    (lambda: np.savetxt("t.txt", T), "numpy.savetxt", "t.detach()"),
+    (lambda: np.testing.assert_allclose(T, PLAIN), "numpy.testing.assert_allclose", "t.detach()"),
+    (lambda: np.testing.assert_array_equal(T, PLAIN), "numpy.testing.assert_array_equal", "t.detach()"),
+    (lambda: scipy.sparse.csr_matrix(A), "scipy.sparse.csr_matrix", "the dense tensor"),
+    (lambda: scipy.sparse.csr_array(A), "scipy.sparse.csr_array", "the dense tensor"),
+    (lambda: scipy.sparse.csr_array(np.eye(3)) @ T, "", ""),
     (lambda: np.add(T, U, out=np.zeros(3)), "numpy.add", "write t = numpy.add(...)"),
     (lambda: np.zeros(3).dot(T), "", ""),
     (lambda: np.random.default_rng(0).normal(T), "", ""),
@@ -225,7 +244,7 @@ UNDISPATCHED: list[tuple[Callable[[], Any], str, str]] = [
 
 @pytest.mark.parametrize(("call", "names", "near"), UNDISPATCHED, ids=map(str, itertools.count()))
 def test_python_code_refuses_a_tracked_tensor(call: Callable[[], Any], names: str, near: str) -> None:
-    with pytest.raises((TypeError, ValueError)) as refused:
+    with pytest.raises((TypeError, ValueError, IndexError)) as refused:
         call()
     said = message(refused.value)
     assert names in said

@@ -5,17 +5,20 @@ It stands apart because layers, data loaders and tests all draw. NumPy's global 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-__all__ = ["Seed", "as_generator", "manual_seed"]
+__all__ = ["Seed", "as_generator", "get_rng_state", "manual_seed", "set_rng_state"]
 
 # What `rng` may be, wherever it is asked for.
 Seed: TypeAlias = np.random.Generator | np.random.SeedSequence | int | None
 
 # Every draw takes the lock of the bit generator, so that threads may share it.
 _SHARED: Final = np.random.Generator(np.random.PCG64())
+# Places in NumPy's buffers, which it reads at without a look at their length.
+_PLACES: Final = {"pos": 624, "buffer_pos": 4}
 
 
 def manual_seed(seed: int) -> np.random.Generator:
@@ -80,6 +83,94 @@ def as_generator(rng: Seed = None) -> np.random.Generator:
     if isinstance(rng, np.random.Generator):
         return rng
     return _generator("rng", rng)
+
+
+def get_rng_state(rng: np.random.Generator | None = None) -> dict[str, Any]:
+    """Where a generator stands: a snapshot, which `set_rng_state` goes back to.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator, optional
+        The package's own if not given.
+
+    Returns
+    -------
+    dict
+        The name of the bit generator, and numbers and arrays as NumPy keeps them; `save` takes it.
+
+    Notes
+    -----
+    What `spawn` has handed out is not part of it: NumPy's state does not hold it.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(7)
+    >>> state = get_rng_state(rng)
+    >>> first = rng.random()
+    >>> set_rng_state(state, rng)
+    >>> rng.random() == first
+    True
+    """
+    bits = as_generator(rng).bit_generator
+    with bits.lock:
+        state: dict[str, Any] = _copied(bits.state)
+    return state
+
+
+def set_rng_state(state: Mapping[str, Any], rng: np.random.Generator | None = None) -> None:
+    """Put a generator where `get_rng_state` found it, or leave it alone and raise.
+
+    Parameters
+    ----------
+    state : dict
+        Of `get_rng_state`, or of ``rng.bit_generator.state``.
+    rng : numpy.random.Generator, optional
+        With a bit generator of the same kind; the package's own if not given.
+
+    Raises
+    ------
+    TypeError
+        If `state` is no mapping.
+    ValueError
+        If it is of another kind of bit generator, or of none.
+    """
+    if not isinstance(state, Mapping):
+        raise TypeError(f"set_rng_state: state is a {type(state).__name__}, wanted what get_rng_state returns")
+    bits = as_generator(rng).bit_generator
+    kind, wanted = state.get("bit_generator"), type(bits).__name__
+    if kind != wanted:
+        raise ValueError(
+            f"set_rng_state: the state is of a {kind!s:.80}, the generator is a {wanted}; "
+            f"numpy.random.Generator(numpy.random.{kind!s:.80}()) makes the other one"
+        )
+    damaged = ValueError(f"set_rng_state: the state is not one that a {wanted} can be in")
+    trial = type(bits)(0)
+    try:
+        trial.state = _copied(state)
+        as_taken = trial.state
+    except (ValueError, TypeError, LookupError, OverflowError, AttributeError) as error:
+        raise damaged from error
+    if not _same(as_taken, state):  # NumPy takes numbers that do not fit for others
+        raise damaged
+    inner = state["state"]
+    for name, last in _PLACES.items():
+        for holder in (state, inner):
+            if isinstance(holder, Mapping) and not 0 <= holder.get(name, 0) <= last:
+                raise damaged
+    with bits.lock:
+        bits.state = as_taken
+
+
+def _copied(state: Any) -> Any:  # Any: what the state of a bit generator may hold
+    if isinstance(state, Mapping):
+        return {key: _copied(value) for key, value in state.items()}
+    return state.copy() if isinstance(state, np.ndarray) else state
+
+
+def _same(one: Any, other: Any) -> bool:  # Any: as above
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+    return bool(np.array_equal(one, other)) and np.shape(one) == np.shape(other)
 
 
 def _generator(name: str, seed: Any) -> np.random.Generator:  # Any: whatever a user may pass

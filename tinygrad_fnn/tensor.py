@@ -185,6 +185,8 @@ def _numbers(data: Any, what: str, kinds: str = "biuf") -> ndarray:
         raise TypeError(f"{what}: the data are ragged or no numbers: {error}") from error
     if values.dtype.kind not in kinds:
         real = "real numbers" if "c" not in kinds else "numbers"
+        if hasattr(data, "toarray"):
+            real += "; a sparse matrix must be made dense, with toarray()"
         raise TypeError(f"{what}: got data of dtype {values.dtype} ({type(data).__name__}); wanted {real}")
     return values
 
@@ -565,9 +567,14 @@ class Tensor:
 
     def _plain_scalar(self, kind: str) -> Any:
         if self._node is not None:
-            _refuse_conversion(kind, "math.exp(t) must be np.exp(t), ")
+            _refuse_conversion(kind, "math.exp(t) must be np.exp(t), an array to be filled np.zeros_like(t), ")
         self._escape(f"it was converted to {kind}")
         return self._value.item()
+
+    def as_integer_ratio(self) -> tuple[int, int]:
+        """One element as a fraction, which `statistics` computes with; a tracked tensor refuses."""
+        ratio: tuple[int, int] = self._plain_scalar("a fraction").as_integer_ratio()
+        return ratio
 
     def __bool__(self) -> bool:
         self._escape("Python asked whether it is true")

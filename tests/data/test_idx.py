@@ -1,6 +1,7 @@
 """IDX files are read whole or refused, within bounded memory."""
 
 import contextlib
+import errno
 import gzip
 import struct
 import tracemalloc
@@ -14,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
 
 from tinygrad_fnn import data
+from tinygrad_fnn.data import opening
 from tinygrad_fnn.errors import DataFormatError
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
@@ -154,9 +156,72 @@ def test_content_decides_not_the_name(tmp_path: Path) -> None:
         assert_array_equal(data.load_idx(str(tmp_path / name)), [0, 1, 2])
 
 
-def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        data.load_idx(tmp_path / "none")
+READERS = {
+    "load_idx": data.load_idx,
+    "load_mnist": lambda path: data.load_mnist(path, path),
+    "load_mat_digits": data.load_mat_digits,
+    "load_mat_weights": data.load_mat_weights,
+    "load_npz_data": data.load_npz_data,
+    "load_csv_data": data.load_csv_data,
+}
+
+
+def test_every_reader_is_asked() -> None:
+    assert set(READERS) == {name for name in data.__all__ if name.startswith("load_")}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_file_that_cannot_be_opened(name: str, tmp_path: Path) -> None:
+    """The function, the file and the reason in words; the class and the number are the system's."""
+    read = READERS[name]
+    (tmp_path / "there.gz").write_bytes(b"")
+    (tmp_path / "plain").write_bytes(b"")
+    cases = [
+        (tmp_path / "none", FileNotFoundError, errno.ENOENT, f"there is no file none in {tmp_path}; look at its name"),
+        (str(tmp_path / "there"), FileNotFoundError, errno.ENOENT, "there is no file there in .*; there is there.gz"),
+        (tmp_path / "plain.gz", FileNotFoundError, errno.ENOENT, "no file plain.gz in .*; there is plain$"),
+        (tmp_path / "no" / "none", FileNotFoundError, errno.ENOENT, f"for there is no folder {tmp_path / 'no'}"),
+        ("", FileNotFoundError, errno.ENOENT, "the path is empty"),
+        (tmp_path, IsADirectoryError, errno.EISDIR, f"{tmp_path} is a folder; wanted a file"),
+        (tmp_path / "plain" / "none", NotADirectoryError, errno.ENOTDIR, "cannot be opened: Not a directory"),
+    ]
+    for path, error, number, message in cases:
+        with pytest.raises(error, match=f"^{name}: .*{message}") as caught:
+            read(path)
+        assert caught.value.errno == number
+        assert "Errno" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_file_that_may_not_be_read(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a stand-in for `open`, since permissions do not bind the superuser."""
+
+    def forbidden(path: object, mode: str) -> object:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(opening, "open", forbidden, raising=False)
+    with pytest.raises(PermissionError, match=f"^{name}: .*secret may not be read by this user"):
+        READERS[name](tmp_path / "secret")
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("path", [3, None, b"bytes", True, np.zeros(3)])
+def test_what_is_no_path_is_refused(name: str, path: object) -> None:
+    """A number would be a file that is open already."""
+    with pytest.raises(TypeError, match=f"^{name}: wanted the path of a file"):
+        READERS[name](path)
+
+
+def test_mnist_names_itself(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"P5 28 28")
+    with pytest.raises(DataFormatError, match=f"^load_mnist: {tmp_path / 'x'} begins with 50 35"):
+        data.load_mnist(tmp_path / "x", tmp_path / "x")
+    images, labels = mnist_files(tmp_path, np.zeros((1, 2, 2), "u1"), np.zeros(1, "u1"))
+    labels.write_bytes(gzip.compress(labels.read_bytes())[:-4])
+    with pytest.raises(DataFormatError, match=f"^load_mnist: {labels} is a damaged gzip file"):
+        data.load_mnist(images, labels)
+    with pytest.raises(FileNotFoundError, match=r"^load_mnist: there is no file"):
+        data.load_mnist(images, tmp_path / "none")
 
 
 def test_mnist_as_published(shared_data: Path) -> None:

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tinygrad_fnn import Tensor, grad
+from tinygrad_fnn import Tensor, func, grad
 from tinygrad_fnn.ops.methods import METHODS
 from tinygrad_fnn.ops.ordering import _stable_order
-from tinygrad_fnn.ops.quantiles import _index_of_ranks
+from tinygrad_fnn.ops.quantiles import _METHODS, _index_of_ranks
 
 INF, NAN = math.inf, math.nan
 HALF = [0.5, 0.5]
@@ -85,11 +85,11 @@ POINTS: list[tuple[str, Callable[..., Any], Any, Any, Any, Any]] = [
     ("fmax with NaN", of_two(np.fmax), [1.0, NAN], 1, [1, 0], [0, 0]),
     ("fmin with NaN", of_two(np.fmin), [NAN, 1.0], 1, [0, 1], [0, 0]),
     ("float_power at 0", lambda x: np.float_power(x, 2.0), 0.0, 0, 0, 2),
-    ("float_power 0 ** 0", of_two(np.float_power), [0.0, 0.0], 1, [0, 0], None),
-    ("hypot(0, 0)", of_two(np.hypot), [0.0, 0.0], 0, [0, 0], None),
+    ("float_power 0 ** 0", of_two(np.float_power), [0.0, 0.0], 1, [0, 0], [0, 0]),
+    ("hypot(0, 0)", of_two(np.hypot), [0.0, 0.0], 0, [0, 0], [0, 0]),
     ("hypot", of_two(np.hypot), [3.0, 4.0], 5, [0.6, 0.8], [0.128 - 0.096, 0.072 - 0.096]),
     ("hypot of large", of_two(np.hypot), [3e200, 4e200], 5e200, [0.6, 0.8], None),
-    ("arctan2(0, 0)", of_two(np.arctan2), [0.0, 0.0], 0, [0, 0], None),
+    ("arctan2(0, 0)", of_two(np.arctan2), [0.0, 0.0], 0, [0, 0], [0, 0]),
     ("arctan2 of large", of_two(np.arctan2), [1e200, 1e200], math.pi / 4, [5e-201, -5e-201], None),
     ("arctan2(0, -1)", of_two(np.arctan2), [0.0, -1.0], math.pi, [-1, 0], [-1, -1]),
     ("logaddexp of a pair", of_two(np.logaddexp), [1.0, 1.0], 1 + LN2, HALF, [0, 0]),
@@ -146,7 +146,7 @@ POINTS: list[tuple[str, Callable[..., Any], Any, Any, Any, Any]] = [
     ("nanmean", np.nanmean, [1.0, NAN, 2.0], 1.5, [0.5, 0, 0.5], [0] * 3),
     ("nanvar", np.nanvar, [1.0, NAN, 2.0], 0.25, [-0.5, 0, 0.5], [0] * 3),
     ("nanstd", np.nanstd, [1.0, NAN, 2.0], 0.5, [-0.5, 0, 0.5], [0] * 3),
-    ("nanstd of a constant", np.nanstd, [1.0, NAN, 1.0], 0, [0, 0, 0], None),
+    ("nanstd of a constant", np.nanstd, [1.0, NAN, 1.0], 0, [0, 0, 0], [0, 0, 0]),
     ("nanmax of ties", np.nanmax, [1.0, NAN, 2.0, 2.0], 2, [0, 0, 0.5, 0.5], [0] * 4),
     ("nanmin", np.nanmin, [1.0, NAN, 2.0], 1, [1, 0, 0], [0] * 3),
     ("nanmedian", np.nanmedian, [5.0, NAN, 1.0, 2.0, 9.0], 3.5, [0.5, 0, 0, 0.5, 0], [0] * 5),
@@ -263,10 +263,43 @@ def test_selected_default_alone_is_not_lost() -> None:
         np.select([np.array([True, False])], [np.ones(2)], Tensor(2.0, requires_grad=True))
 
 
+@pytest.mark.parametrize("method", _METHODS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_quantile_of_any_method_is_numpys(method: str, dtype: Any) -> None:
+    """To the bit, at the places where a method jumps, too; an infinite entry counts where it is chosen only."""
+    q = np.linspace(0, 1, 61).astype(dtype)
+    for values in ([3.0, 1.0, 2.0, 2.0, -1.0], [2.0, 1.0, 1.0, 5.0], [0.5], [3.0, NAN, 2.0, 2.0, -1.0]):
+        x = Tensor(np.array(values, dtype), requires_grad=True)
+        for ours in (np.quantile, np.nanquantile):
+            found = ours(x, q, method=method)
+            assert found.dtype == dtype
+            assert_array_equal(found.detach().numpy(), ours(np.array(values, dtype), q, method=method))
+        # NumPy finds the rank of a Python number in double precision; here it has that of the array.
+        found = np.percentile(x, 40, method=method).detach().numpy()
+        wanted = np.percentile(np.array(values, dtype), 40, method=method)
+        assert_allclose(found, wanted, rtol=0, atol=8 * np.finfo(dtype).eps)
+    if not np.any([np.diff(np.quantile([1.0, 2.0, 3.0], q, method=method)) % 1]):  # of entries only
+        assert np.quantile(Tensor([1.0, 2.0, INF], requires_grad=True), 0.5, method=method).item() == 2
+
+
+@pytest.mark.parametrize("method", _METHODS)
+def test_share_of_an_entry_in_a_quantile(method: str) -> None:
+    """The derivative in the entries are the weights of the order statistics, which a unit vector shows."""
+    x = np.array([0.4, -1.0, 2.0, 0.9, 3.0, 1.2])
+    for q in (0.0, 0.03, 0.25, 0.5, 0.61, 0.97, 1.0):
+        found = func.grad(lambda x, q=q: np.quantile(x, q, method=method))(x)
+        base = np.sort(x)
+        wanted = [np.quantile(base + 1e-3 * e, q, method=method) for e in np.eye(6)]
+        rank = np.argsort(np.argsort(x))
+        # A difference of numbers near 3, divided by 1e-3: a few times 1e-13.
+        assert_allclose(found, ((wanted - np.quantile(base, q, method=method)) / 1e-3)[rank], atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("call", "word"),
     [
-        (lambda t: np.quantile(t, 0.5, method="nearest"), "linear"),
+        (lambda t: np.quantile(t, 0.5, method="median"), "is none of inverted_cdf"),
+        (lambda t: np.quantile(t, 0.5, method="inverted_cdf", weights=[1.0, 2.0, 1.0]), "weights="),
         (lambda t: np.quantile(t, 1.5), "range"),
         (lambda t: np.sum(t, out=np.zeros(())), "out="),
         (lambda t: np.max(t, where=[True, False, True]), "initial"),
@@ -275,6 +308,8 @@ def test_selected_default_alone_is_not_lost() -> None:
         (lambda t: np.select([np.array([1, 0, 1])], [t]), "bool"),
         (lambda t: np.average(t, weights=[1.0, -1.0, 0.0]), "sum to 0"),
         (lambda t: np.cov(t, fweights=[1, -1, 1]), "fweights"),
+        (lambda t: np.cov([3.0, 1.0, 2.0], fweights=t), "fweights count observations .* detach"),
+        (lambda t: np.cov(t, aweights=-t), "aweights of shape .* from 0 on"),
         (lambda t: np.diff(t, -1), "n is -1"),
         (lambda t: np.gradient(t, [1.0, 2.0]), "coordinates"),
         (lambda t: np.cumulative_sum(np.stack([t, t])), "axis"),

@@ -299,6 +299,11 @@ def test_keywords_without_a_rule_raise(call: Any) -> None:
         call(leaf(S))
 
 
+def test_complete_qr_says_why_it_has_no_derivative() -> None:
+    with pytest.raises(TypeError, match=r"mode='complete' of shape \(5, 3\).*any basis.*mode='reduced', or t.detach"):
+        np.linalg.qr(leaf(M), mode="complete")
+
+
 # --- products ---------------------------------------------------------------------------------------------------------
 
 

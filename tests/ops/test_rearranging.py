@@ -38,7 +38,9 @@ def test_pad_is_numpys_for_any_width(data: st.DataObject) -> None:
     shape = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
     width = [data.draw(st.tuples(st.integers(0, 9), st.integers(0, 9))) for _ in shape]
     mode = data.draw(st.sampled_from(["constant", "edge", "reflect", "symmetric", "wrap"]))
-    is_adjoint(lambda x: np.pad(x, width, mode), np.random.default_rng(1).normal(size=shape))
+    odd = mode in ("reflect", "symmetric") and data.draw(st.booleans())
+    kwargs = {"reflect_type": "odd"} if odd else {}
+    is_adjoint(lambda x: np.pad(x, width, mode, **kwargs), np.random.default_rng(1).normal(size=shape))
 
 
 @pytest.mark.parametrize("width", [2, (1, 2), ((1, 2),), {0: 1}, {-1: (0, 3)}, np.array([[1, 0], [2, 1]])], ids=repr)
@@ -60,8 +62,10 @@ def test_pad_refuses_other_modes_by_name(mode: str) -> None:
 
 
 def test_pad_refuses_what_it_would_lose() -> None:
-    with pytest.raises(TypeError, match="reflect_type='odd'"):
-        np.pad(leaf(X), 1, "reflect", reflect_type="odd")
+    with pytest.raises(ValueError, match="reflect_type='strange'; wanted 'even' or 'odd'"):
+        np.pad(leaf(X), 1, "reflect", reflect_type="strange")
+    with pytest.raises(TypeError, match="reflect_type has no derivative rule with mode='edge'"):
+        np.pad(leaf(X), 1, "edge", reflect_type="odd")
     with pytest.raises(TypeError, match="constant_values cannot carry a gradient"):
         np.pad(leaf(X), 1, constant_values=leaf(1.0))
 

@@ -16,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from tinygrad_fnn.data.opening import opened
 from tinygrad_fnn.errors import DataFormatError
 from tinygrad_fnn.files import StrPath
 
@@ -26,9 +27,10 @@ GZIP = b"\x1f\x8b"
 DEFLATE_RATIO = 1032  # deflate's limit: 258 bytes from 2 bits
 MAX_NDIM = 64  # NumPy's limit
 PIECE = 1 << 20  # bytes per read
+MAX_BYTES = 2**30
 
 
-def load_idx(path: StrPath, *, max_bytes: int = 2**30) -> NDArray[np.number]:
+def load_idx(path: StrPath, *, max_bytes: int = MAX_BYTES) -> NDArray[np.number]:
     """Array of an IDX file, plain or gzipped; which of the two, its first bytes say, not its name.
 
     Parameters
@@ -48,8 +50,10 @@ def load_idx(path: StrPath, *, max_bytes: int = 2**30) -> NDArray[np.number]:
     DataFormatError
         If the file is not IDX, is truncated, goes on after its data, or declares more than `max_bytes` or than a file
         of its size can hold. A lie in the header is found before memory is taken.
-    FileNotFoundError
-        If there is no such file.
+    TypeError
+        If `path` is no path.
+    OSError
+        If there is no such file (FileNotFoundError), or it cannot be read.
 
     Notes
     -----
@@ -62,15 +66,7 @@ def load_idx(path: StrPath, *, max_bytes: int = 2**30) -> NDArray[np.number]:
     >>> load_idx(files("tinygrad_fnn.data") / "digits-images-idx3-ubyte.gz").shape
     (5000, 28, 28)
     """
-    with open(path, "rb") as file:
-        stored = os.fstat(file.fileno()).st_size
-        try:
-            if file.peek(2)[:2] == GZIP:
-                with gzip.GzipFile(fileobj=file) as unpacked:
-                    return _read(unpacked, path, DEFLATE_RATIO * stored, max_bytes)
-            return _read(file, path, stored, max_bytes)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DataFormatError(f"load_idx: {path} is a damaged gzip file: {error}") from error
+    return _load("load_idx", path, max_bytes)
 
 
 def load_mnist(
@@ -100,7 +96,9 @@ def load_mnist(
     DataFormatError
         If a file is damaged (see `load_idx`) or holds something else, or the two do not belong together.
     TypeError
-        If `dtype` is not a floating-point type: grey in [0, 1] would become 0.
+        If `dtype` is not a floating-point type: grey in [0, 1] would become 0. If `images` or `labels` is no path.
+    OSError
+        If there is no such file (FileNotFoundError), or it cannot be read.
 
     Examples
     --------
@@ -112,7 +110,7 @@ def load_mnist(
     """
     if not np.issubdtype(dtype, np.floating):
         raise TypeError(f"load_mnist: dtype is {np.dtype(dtype)}, wanted a floating-point type")
-    grey, digit = load_idx(images), load_idx(labels)
+    grey, digit = (_load("load_mnist", path, MAX_BYTES) for path in (images, labels))
     for path, array, ndim, wanted in ((images, grey, 3, "(m, rows, columns)"), (labels, digit, 1, "(m,)")):
         if array.ndim != ndim or array.dtype != np.uint8:
             hint = "; are images and labels swapped?" if (grey.ndim, digit.ndim) == (1, 3) else ""
@@ -129,31 +127,49 @@ def load_mnist(
     return X, digit.astype(np.int64)
 
 
-def _read(stream: BinaryIO | gzip.GzipFile, path: StrPath, possible: int, max_bytes: int) -> NDArray[np.number]:
-    """Array of the IDX data in `stream`, of which there cannot be more than `possible` bytes."""
+def _load(function: str, path: StrPath, max_bytes: int) -> NDArray[np.number]:
+    """`load_idx`, on behalf of `function`."""
+    with opened(function, path) as file:
+        stored = os.fstat(file.fileno()).st_size
+        try:
+            if file.peek(2)[:2] == GZIP:
+                with gzip.GzipFile(fileobj=file) as unpacked:
+                    return _read(unpacked, DEFLATE_RATIO * stored, max_bytes)
+            return _read(file, stored, max_bytes)
+        except DataFormatError as fault:
+            raise DataFormatError(f"{function}: {path} {fault}") from fault.__cause__
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataFormatError(f"{function}: {path} is a damaged gzip file: {error}") from error
+
+
+def _read(stream: BinaryIO | gzip.GzipFile, possible: int, max_bytes: int) -> NDArray[np.number]:
+    """Array of the IDX data in `stream`, of which there cannot be more than `possible` bytes.
+
+    The message of its errors is the end of a sentence that begins with the path.
+    """
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES or not 1 <= magic[3] <= MAX_NDIM:
         raise DataFormatError(
-            f"load_idx: {path} begins with {magic.hex(' ') or 'nothing'}, which is not IDX; wanted 00 00, a type "
+            f"begins with {magic.hex(' ') or 'nothing'}, which is not IDX; wanted 00 00, a type "
             f"(one of {' '.join(f'{code:02x}' for code in DTYPES)}) and 1 to {MAX_NDIM} dimensions"
         )
     dtype, header = np.dtype(DTYPES[magic[2]]), 4 * magic[3]
     dimensions = stream.read(header)
     if len(dimensions) < header:
-        raise DataFormatError(f"load_idx: {path} ends inside its header, which has {4 + header} bytes")
+        raise DataFormatError(f"ends inside its header, which has {4 + header} bytes")
     shape = struct.unpack(f">{magic[3]}I", dimensions)
     size = dtype.itemsize * math.prod(shape)
     declared = f"declares {dtype.name} {shape}, {size} bytes"
     if dtype.itemsize * math.prod(max(n, 1) for n in shape) > max_bytes:  # NumPy too counts an empty axis as 1
-        raise DataFormatError(f"load_idx: {path} {declared}; max_bytes is {max_bytes}")
+        raise DataFormatError(f"{declared}; max_bytes is {max_bytes}")
     if 4 + header + size > possible:
-        raise DataFormatError(f"load_idx: {path} {declared}; a file of its size holds no more than {possible}")
+        raise DataFormatError(f"{declared}; a file of its size holds no more than {possible}")
     data = bytearray()
     while len(data) < size:
         piece = stream.read(min(PIECE, size - len(data)))
         if not piece:
-            raise DataFormatError(f"load_idx: {path} {declared}, but ends after {len(data)}")
+            raise DataFormatError(f"{declared}, but ends after {len(data)}")
         data += piece
     if stream.read(1):
-        raise DataFormatError(f"load_idx: {path} {declared}, but goes on after them")
+        raise DataFormatError(f"{declared}, but goes on after them")
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)

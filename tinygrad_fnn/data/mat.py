@@ -9,12 +9,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_fnn.data.matlab import read_matlab
+from tinygrad_fnn.data.opening import opened
 from tinygrad_fnn.errors import DataFormatError, ShapeError
 from tinygrad_fnn.files import StrPath, replacing
 
@@ -42,8 +42,10 @@ def load_mat_digits(path: StrPath) -> tuple[NDArray[np.float64], NDArray[np.int6
     DataFormatError
         If the file is not a MATLAB file that can be read here, `X` or `y` is missing, complex, not finite or not
         numeric, their lengths differ, or a label is not one of 0 to 10.
-    FileNotFoundError
-        If there is no such file; no extension is added to `path`.
+    TypeError
+        If `path` is no path.
+    OSError
+        If there is no such file (FileNotFoundError), or it cannot be read; no extension is added to `path`.
 
     Examples
     --------
@@ -55,8 +57,7 @@ def load_mat_digits(path: StrPath) -> tuple[NDArray[np.float64], NDArray[np.int6
     >>> y
     array([0, 7])
     """
-    where = f"load_mat_digits: {path}"
-    variables = _variables(where, path)
+    where, variables = _variables("load_mat_digits", path)
     missing = [name for name in ("X", "y") if name not in variables]
     if missing:
         raise DataFormatError(f"{where} has no {' and no '.join(missing)}; it has {_listed(variables)}")
@@ -90,15 +91,16 @@ def load_mat_weights(path: StrPath) -> list[NDArray[np.float64]]:
     DataFormatError
         If the file is not a MATLAB file that can be read here, the numbers of the thetas do not go 1, 2, 3, ..., one
         is complex, not finite or not numeric, or their shapes do not follow one another.
-    FileNotFoundError
-        If there is no such file; no extension is added to `path`.
+    TypeError
+        If `path` is no path.
+    OSError
+        If there is no such file (FileNotFoundError), or it cannot be read; no extension is added to `path`.
 
     See Also
     --------
     save_mat_weights : has an example.
     """
-    where = f"load_mat_weights: {path}"
-    variables = _variables(where, path)
+    where, variables = _variables("load_mat_weights", path)
     names = [f"Theta{k}" for k in range(1, 1 + sum(bool(re.fullmatch(r"Theta\d+", name)) for name in variables))]
     if not names or not variables.keys() >= set(names):
         raise DataFormatError(f"{where} has {_listed(variables)}; wanted Theta1, Theta2, ... without a gap")
@@ -156,10 +158,13 @@ def save_mat_weights(path: StrPath, thetas: Sequence[ArrayLike]) -> None:
         savemat(file, named)  # type: ignore[arg-type, unused-ignore]  # the stubs know paths only
 
 
-def _variables(where: str, path: StrPath) -> dict[str, NDArray[np.float64] | str]:
-    """Every variable of the MATLAB file at `path`."""
+def _variables(function: str, path: StrPath) -> tuple[str, dict[str, NDArray[np.float64] | str]]:
+    """The beginning of messages of `function` about `path`, and every variable of that MATLAB file."""
+    where = f"{function}: {path}"
+    with opened(function, path) as file:
+        content = file.read()
     try:
-        return read_matlab(Path(path).read_bytes())
+        return where, read_matlab(content)
     except DataFormatError as fault:
         raise DataFormatError(f"{where} {fault}") from fault.__cause__
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backward import _has_nan
 from ..rules import elementwise
 from ..tensor import Tensor, apply
 
@@ -42,17 +43,17 @@ def subtract(x: Any, y: Any) -> Tensor:
 
 
 # x**p at x = 0: the derivative is 0 for p = 0 and p * 0**(p - 1) otherwise, so only the point where both are 0 is
-# masked, in the exponent. In p it is x**p log x, and 0 where x = 0 and p >= 0.
+# masked, in the exponent; there it has no curvature. In p it is x**p log x, and 0 where x = 0 and p >= 0.
 def _power_slope(x: Any, y: Any) -> Any:
     if isinstance(y, int | float) and y:  # an exponent that is one number has faster kernels than an array of them
         return y * np.power(x, y - 1)
-    return y * x ** (y - 1 + ((x == 0) & (y == 0)))
+    return y * x ** np.where((x == 0) & (y == 0), 1, y - 1)
 
 
 elementwise(
     np.power,
     lambda x, y: _power_slope(x, y),
-    lambda out, x, y: out * np.log(x + ((x == 0) & (y >= 0))),
+    lambda out, x, y: out * np.log(np.where((x == 0) & (y >= 0), 1, x)),
     domain=(POSITIVE, (-2.0, 2.0)),
     at={(0.0, 0.0): (0.0, 0.0), (0.0, 1.0): (1.0, 0.0), (0.0, 2.0): (0.0, 0.0), (0.0, 3.0): (0.0, 0.0)},
     root=lambda x, y: y >= 0.5,  # not below: (x**3)**(1/3) is x, with derivative 1 at 0
@@ -69,10 +70,15 @@ def _tangent_of(larger: np.ufunc) -> Any:
 
     def push(tangents: Any, x: Any, y: Any) -> Any:
         dx, dy = (0 if t is None else t for t in tangents)
-        wins = larger(x, y)
-        out = np.where(wins, dx, dy)
-        undecided = ~(wins | larger(y, x))
-        return np.where(undecided, 0.5 * (dx + dy), out) if undecided.any() else out
+        wins, loses = larger(x, y), larger(y, x)
+        undecided = ~(wins | loses)
+        if undecided.any():
+            return np.where(undecided, 0.5 * (dx + dy), np.where(wins, dx, dy))
+        # A product with a mask takes a seventh of the time of a choice, but makes a NaN of an infinity that is left out.
+        parts = [mask * t for mask, t in ((wins, dx), (loses, dy)) if t.__class__ is np.ndarray]
+        if len(parts) < sum(t is not None for t in tangents) or any(map(_has_nan, parts)):
+            return np.where(wins, dx, dy)
+        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
     return push
 

@@ -252,8 +252,13 @@ def qr(a: Any, mode: str = "reduced") -> Any:
     """`numpy.linalg.qr`, modes reduced and r, and complete where it is the same as reduced."""
     _matrices("numpy.linalg.qr", a)
     m, n = np.shape(a)[-2:]
-    if mode not in ("reduced", "r", "complete") or (mode == "complete" and m > n):
-        raise TypeError(f"numpy.linalg.qr: mode={mode!r} of shape {np.shape(a)} has no derivative rule; 'reduced' has")
+    if mode == "complete" and m > n:
+        raise TypeError(
+            f"numpy.linalg.qr: mode='complete' of shape {np.shape(a)} has no derivative: the further columns of Q are "
+            "any basis of what the first ones leave; use mode='reduced', or t.detach()"
+        )
+    if mode not in ("reduced", "r", "complete"):
+        raise TypeError(f"numpy.linalg.qr: mode={mode!r} has no derivative rule; use 'reduced', or t.detach()")
     packed = apply(_qr, a if m >= n else a[..., :m])
     k = min(m, n)
     Q, R = packed[..., :m, :], packed[..., m:, :]

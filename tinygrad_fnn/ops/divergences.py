@@ -26,15 +26,15 @@ def _log_ratio(x: ndarray, y: ndarray) -> Array:
 log_ratio = dispatching(_log_ratio)
 elementwise(
     _log_ratio,
-    lambda x, y: 1 / (x + ((x == 0) & (y == 0))),
-    lambda x, y: -1 / (y + ((x == 0) & (y == 0))),
+    lambda x, y: 1 / np.where((x == 0) & (y == 0), np.inf, x),
+    lambda x, y: -1 / np.where((x == 0) & (y == 0), np.inf, y),
     domain=(POSITIVE, POSITIVE),
 )
 # x log(x / y). Where both are 0 the term counts for nothing, as in xlogy; at x = 0 alone the slope is -inf, as it is.
 elementwise(
     special.rel_entr,
     lambda x, y: log_ratio(x, y) + ((x != 0) | (y != 0)),
-    lambda x, y: -x / (y + ((x == 0) & (y == 0))),
+    lambda x, y: -x / np.where((x == 0) & (y == 0), np.inf, y),
     domain=(POSITIVE, POSITIVE),
     at={(0.0, 0.0): (0.0, 0.0), (1.0, 1.0): (1.0, -1.0)},
 )
@@ -42,7 +42,7 @@ elementwise(
 elementwise(
     special.kl_div,
     lambda x, y: log_ratio(x, y),
-    lambda x, y: (y - x) / (y + ((x == 0) & (y == 0))),
+    lambda x, y: (y - x) / np.where((x == 0) & (y == 0), np.inf, y),
     domain=(POSITIVE, POSITIVE),
     at={(0.0, 0.0): (0.0, 0.0), (1.0, 1.0): (0.0, 0.0)},
 )

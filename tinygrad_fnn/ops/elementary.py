@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..rules import elementwise
+from ..rules import elementwise, plain
 from ..tensor import Tensor, apply
 from .logistic import logistic_density, past
 
@@ -20,16 +20,21 @@ def _direction(x: Any) -> Any:
     if x.dtype.kind != "c":
         return np.sign(x)
     length = abs(x)
-    return x / (length + (length == 0))
+    return x * (length != 0) / (length + (length == 0))
 
 
 elementwise(np.exp, lambda out: out)
 elementwise(np.expm1, lambda x: np.exp(x))  # out + 1 has no digits for x far below 0
 elementwise(np.sqrt, lambda out: 0.5 / out, domain=(POSITIVE,), root=True)
 elementwise(np.absolute, lambda x: _direction(x), at={(0.0,): (0.0,), (-2.0,): (-1.0,)})
-elementwise(np.sign, 0, at={(0.0,): (0.0,)})
 # 1 - out**2 has no digits beyond |x| = 19; sech(x)**2 = 4 e / (1 + e)**2 with e = exp(-2|x|) keeps them all.
 elementwise(np.tanh, lambda x: 4 * logistic_density(2 * x), at={(0.0,): (1.0,), (400.0,): (0.0,)})
+
+
+@elementwise(np.sign, 0, at={(0.0,): (0.0,)})
+def sign(x: Any) -> Tensor:
+    """The sign, constant but for jumps; of a complex number it turns with it."""
+    return apply(np.sign, x) if np.result_type(plain(x)).kind != "c" else _direction(x)
 
 
 @elementwise(np.log, lambda x: 1 / x, domain=(POSITIVE,))

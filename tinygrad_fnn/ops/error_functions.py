@@ -18,7 +18,7 @@ from numpy import ndarray
 from scipy import special
 
 from ..rules import Array, dispatching, elementwise, sample
-from .scipy_calls import in_double
+from .scipy_calls import in_double, of_reals
 
 __all__: list[str] = []
 
@@ -56,7 +56,7 @@ elementwise(
     special.erfcx,
     lambda x: -2 * scaled_integral(x, n=1),
     at={(0.0,): (-2 / ROOT_PI,)},
-)
+)(of_reals(special.erfcx))
 
 # --- the normal distribution ----------------------------------------------------------------------------------------
 
@@ -93,7 +93,7 @@ elementwise(
     lambda x: inverse_mills(x),
     domain=((-6.0, 4.0),),
     at={(0.0,): (2 / ROOT_2PI,), (50.0,): (0.0,), (-1e20,): (1e20,)},
-)
+)(of_reals(special.log_ndtr))
 elementwise(
     special.ndtri, lambda out: ROOT_2PI * np.exp(0.5 * out * out), domain=(PROBABILITY,), at={(0.5,): (ROOT_2PI,)}
 )
@@ -140,4 +140,4 @@ def _dawson(x: ndarray, *, n: int) -> Array:
 
 dawson = dispatching(_dawson)
 elementwise(_dawson, lambda x, n: dawson(x, n=n + 1), samples=ORDERS)
-elementwise(special.dawsn, lambda x: dawson(x, n=1), at={(0.0,): (1.0,), (1e200,): (-0.0,)})
+elementwise(special.dawsn, lambda x: dawson(x, n=1), at={(0.0,): (1.0,), (1e200,): (-0.0,)})(of_reals(special.dawsn))

@@ -14,7 +14,7 @@ from numpy import ndarray
 from scipy import special
 
 from ..rules import Array, dispatching, elementwise, sample
-from .scipy_calls import in_double, power_series
+from .scipy_calls import in_double, of_reals, power_series
 
 __all__: list[str] = []
 
@@ -84,7 +84,9 @@ elementwise(
     samples=(sample((3,), n=0), sample((3,), n=1), sample((3,), n=2)),
 )
 # The dilogarithm.
-elementwise(special.spence, lambda x: -logrel(x, n=0), domain=(POSITIVE,), at={(1.0,): (-1.0,)})
+elementwise(special.spence, lambda x: -logrel(x, n=0), domain=(POSITIVE,), at={(1.0,): (-1.0,)})(
+    of_reals(special.spence)
+)
 
 # --- Box and Cox ----------------------------------------------------------------------------------------------------
 

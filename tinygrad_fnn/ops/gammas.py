@@ -16,7 +16,7 @@ from scipy import special
 
 from ..rules import Array, constant, dispatching, elementwise, sample
 from .polygamma import polygamma_of
-from .scipy_calls import in_double, parameters_first
+from .scipy_calls import in_double, of_reals, parameters_first
 
 __all__: list[str] = []
 
@@ -37,10 +37,16 @@ def _digamma(x: ndarray) -> Array:
 
 digamma = dispatching(_digamma)
 elementwise(_digamma, lambda x: polygamma_of(1, x), domain=(POSITIVE,), at={(1.0,): (math.pi**2 / 6,)})
-elementwise(special.psi, lambda x: polygamma_of(1, x), domain=(POSITIVE,), at={(1.0,): (math.pi**2 / 6,)})
+elementwise(special.psi, lambda x: polygamma_of(1, x), domain=(POSITIVE,), at={(1.0,): (math.pi**2 / 6,)})(
+    of_reals(special.psi)
+)
 elementwise(special.gammaln, lambda x: digamma(x), domain=(POSITIVE,), at={(1.0,): (-EULER,)})
-elementwise(special.loggamma, lambda x: digamma(x), domain=(POSITIVE,), at={(1.0,): (-EULER,)})
-elementwise(special.gamma, lambda out, x: out * digamma(x), domain=(POSITIVE,), at={(1.0,): (-EULER,)})
+elementwise(special.loggamma, lambda x: digamma(x), domain=(POSITIVE,), at={(1.0,): (-EULER,)})(
+    of_reals(special.loggamma)
+)
+elementwise(special.gamma, lambda out, x: out * digamma(x), domain=(POSITIVE,), at={(1.0,): (-EULER,)})(
+    of_reals(special.gamma)
+)
 constant(special.gammasgn)
 
 
@@ -64,7 +70,7 @@ elementwise(
     lambda x: _reciprocal_slope(x, np.sin(_half_turns(x)), np.cos(_half_turns(x))),
     domain=((-2.5, 3.5),),
     at={(0.0,): (1.0,), (-1.0,): (-1.0,), (-2.0,): (2.0,), (-3.0,): (-6.0,), (1.0,): (EULER,)},
-)
+)(of_reals(special.rgamma))
 
 # --- beta -----------------------------------------------------------------------------------------------------------
 

@@ -128,6 +128,11 @@ def _plain_index(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(map(_plain_index, index))
     if isinstance(index, Tensor):
+        if index.dtype.kind not in "iub":
+            raise IndexError(
+                f"indexing: an index has dtype {index.dtype}, wanted integers or booleans; an index has no derivative: "
+                "write i.detach().astype(int)"
+            )
         return index._read()
     return np.array(index, dtype=None if index else int) if isinstance(index, list) else index
 

@@ -23,11 +23,10 @@ def _norm(x: Array, *, ord: Any, axis: Any) -> Array:
 
 
 def _slope(out: Any, x: Any, ord: Any) -> Any:
-    """`x / norm`, and (|x| / norm)**(p - 1) sign(x); 0 for a norm of 0, where only the denominator is nudged."""
-    length = out + (out == 0)
+    """`x / norm`, and (|x| / norm)**(p - 1) sign(x); for a norm of 0 they are 0, and so is the curvature."""
     if ord in (None, 2, "fro"):
-        return x / length
-    return np.sign(x) * ((abs(x) + (x == 0)) / length) ** (ord - 1)
+        return x / np.where(out == 0, np.inf, out)
+    return np.sign(x) * ((abs(x) + (x == 0)) / (out + (out == 0))) ** (ord - 1)
 
 
 reduction(

@@ -153,7 +153,12 @@ def nanmin(
 
 # --- ranks ----------------------------------------------------------------------------------------------------------
 
-QUANTILES = (sample((5,), 0.3), sample((3, 4), [0, 1], axis=1), sample((2, 3), 1, axis=0, keepdims=True))
+QUANTILES = (
+    sample((5,), 0.3),
+    sample((3, 4), [0, 1], axis=1),
+    sample((2, 3), 1, axis=0, keepdims=True),
+    sample((5,), 0.3, method="hazen"),
+)
 
 
 def _counted(x: Any) -> tuple[Any, Any]:
@@ -165,12 +170,12 @@ def _counted(x: Any) -> tuple[Any, Any]:
     return (x if count.all() else np.where(holes, np.result_type(plain(x)).type(NAN), x)), count
 
 
-def _nanquantile(a: Any, q: Any, axis: Any, keepdims: bool) -> Tensor:
+def _nanquantile(a: Any, q: Any, axis: Any, keepdims: bool, method: str) -> Tensor:
     x, kept = lines(a, axis)
     if not isinstance(q, Tensor):
         q = np.asarray(q, x.dtype if isinstance(q, int | float) and x.dtype.kind == "f" else None)
     x, count = _counted(x)
-    return quantiles(x, q, count, final(kept, axis, keepdims), skip=True)
+    return quantiles(x, q, count, final(kept, axis, keepdims), skip=True, method=method)
 
 
 @composite(np.nanmedian, samples=reductions.FACE)
@@ -200,9 +205,9 @@ def nanquantile(
     *,
     weights: None = None,
 ) -> Tensor:
-    """`numpy.nanquantile`, by linear interpolation; differentiable in `q`, too."""
+    """`numpy.nanquantile` by any of its methods; differentiable in `q`, too."""
     checked("numpy.nanquantile", out, method, weights)
-    return _nanquantile(a, q, axis, keepdims)
+    return _nanquantile(a, q, axis, keepdims, method)
 
 
 @composite(np.nanpercentile, samples=QUANTILES)
@@ -217,7 +222,8 @@ def nanpercentile(
     *,
     weights: None = None,
 ) -> Tensor:
-    """`numpy.nanpercentile`, by linear interpolation; differentiable in `q`, too."""
+    """`numpy.nanpercentile` by any of its methods; differentiable in `q`, too."""
     checked("numpy.nanpercentile", out, method, weights)
     kind = np.result_type(plain(a))
-    return _nanquantile(a, np.true_divide(q, kind.type(100) if kind.kind == "f" else 100), axis, keepdims)
+    fraction = np.true_divide(q, kind.type(100) if kind.kind == "f" else 100)
+    return _nanquantile(a, fraction, axis, keepdims, method)

@@ -81,16 +81,22 @@ def _widths(pad_width: Any, ndim: int) -> Widths:
         sample((3, 2), pad_width=((4, 3), (1, 0)), mode="reflect"),
         sample((3, 2), pad_width=((4, 3), (1, 0)), mode="symmetric"),
         sample((3, 2), pad_width=((4, 3), (1, 0)), mode="wrap"),
+        sample((3, 2), pad_width=((4, 3), (1, 2)), mode="reflect", reflect_type="odd"),
+        sample((3, 2), pad_width=((4, 3), (1, 0)), mode="symmetric", reflect_type="odd"),
+        sample((1, 3), pad_width=((2, 1), (0, 0)), mode="reflect", reflect_type="odd"),
     ),
 )
 def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Tensor:
-    """`numpy.pad`, modes constant, edge, reflect, symmetric and wrap."""
+    """`numpy.pad`, modes constant, edge, reflect and symmetric (with either `reflect_type`), and wrap."""
     shape = np.shape(array)
     width = _widths(pad_width, len(shape))
     values = kwargs.pop("constant_values", 0) if mode == "constant" else 0
-    if kwargs.pop("reflect_type", "even") != "even" or kwargs:
-        given = ", ".join(kwargs) or "reflect_type='odd'"
-        raise TypeError(f"numpy.pad: {given} has no derivative rule with mode={mode!r}")
+    mirrors = mode in ("reflect", "symmetric")
+    reflect_type = kwargs.pop("reflect_type", "even") if mirrors else "even"
+    if kwargs:
+        raise TypeError(f"numpy.pad: {', '.join(kwargs)} has no derivative rule with mode={mode!r}")
+    if reflect_type not in ("even", "odd"):
+        raise ValueError(f"numpy.pad: reflect_type={reflect_type!r}; wanted 'even' or 'odd'")
     if mode == "constant":
         if any(
             getattr(value, "requires_grad", False)
@@ -106,12 +112,32 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Te
     # Every entry is one of the array's: the numbers along each axis, padded, say which.
     ids = [np.pad(np.arange(n), pair, mode=mode) for n, pair in zip(shape, width, strict=True)]
     padded = [k for k, pair in enumerate(width) if any(pair)]
+    if reflect_type == "odd":
+        for k in padded:
+            array = _oddly_reflected(array, k, width[k], mode)
+        return array if isinstance(array, Tensor) else Tensor(array)
     index: list[Any] = [slice(None)] * len(shape)
     for k, grid in zip(padded, np.ix_(*(ids[k] for k in padded)), strict=True):
         index[k] = grid
     if padded and padded != list(range(padded[0], padded[-1] + 1)):  # arrays apart would change the order of the axes
         index = list(np.ix_(*ids))
     return getitem(array if isinstance(array, Tensor) else Tensor(array), tuple(index))
+
+
+def _oddly_reflected(x: Any, axis: int, pair: tuple[int, int], mode: str) -> Any:
+    """Continued through its ends, ``2 end - x``, in as many rounds as it takes."""
+    x = np.moveaxis(x, axis, 0)
+    skip, (before, after) = int(mode == "reflect" and len(x) > 1), pair
+    period = len(x) - skip
+    while before or after:
+        stop = len(x) - skip
+        whole = stop // period * period  # NumPy mirrors whole periods
+        first, last = min(whole, before), min(whole, after)
+        head = 2 * x[:1] - x[skip : skip + first][::-1]
+        tail = 2 * x[-1:] - x[stop - last : stop][::-1]
+        x = np.concatenate((head, x, tail))
+        before, after = before - first, after - last
+    return np.moveaxis(x, 0, axis)
 
 
 def _windows(x: Array, *, width: int, axis: int) -> Array:

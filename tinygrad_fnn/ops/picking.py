@@ -49,7 +49,12 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
     _refuse("numpy.take", out)
     a, axis = _line(a, axis)
     ids = np.asarray(plain(indices))
-    ids = ids.astype(np.intp, casting="unsafe" if not ids.size else "same_kind")
+    if ids.size and ids.dtype.kind not in "iub":
+        raise TypeError(
+            f"numpy.take: indices have dtype {ids.dtype}, wanted integers; an index has no derivative: write "
+            "i.detach().astype(int)"
+        )
+    ids = ids.astype(np.intp)
     length = np.shape(a)[axis]
     if mode == "wrap":
         ids = ids % length

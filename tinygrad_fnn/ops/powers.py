@@ -22,8 +22,8 @@ elementwise(np.cbrt, lambda out: (1 / 3) / (out * out), domain=(POSITIVE,), at={
 # As `power`, in double precision.
 elementwise(
     np.float_power,
-    lambda x, y: y * np.float_power(x, y - 1 + ((x == 0) & (y == 0))),
-    lambda out, x, y: out * np.log(x + ((x == 0) & (y >= 0))),
+    lambda x, y: y * np.float_power(x, np.where((x == 0) & (y == 0), 1, y - 1)),
+    lambda out, x, y: out * np.log(np.where((x == 0) & (y >= 0), 1, x)),
     domain=(POSITIVE, (-2.0, 2.0)),
     at={(0.0, 0.0): (0.0, 0.0), (0.0, 1.0): (1.0, 0.0), (0.0, 2.0): (0.0, 0.0), (0.0, 3.0): (0.0, 0.0)},
     root=lambda x, y: y >= 0.5,  # below, a power of x**3 may hide a derivative that is not 0

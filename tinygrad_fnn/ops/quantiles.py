@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import numpy as np
 from numpy import ndarray
@@ -99,7 +100,44 @@ def _with_nan(x: ndarray, ranks: ndarray) -> ndarray:
     return np.where(poisoned, x.shape[-1] - 1, ranks) if np.any(poisoned) else ranks
 
 
-def quantiles(x: Any, q: Any, count: Any, shape: tuple[int, ...], skip: bool = False) -> Tensor:
+# How much the entry above counts, from the fractional rank and its floor, and what that rank is: ``n q + m - 1`` with
+# ``m = alpha + q (1 - alpha - beta)`` [1]_, or ``(n - 1) q`` where it says None.
+# [1] Hyndman & Fan, *Sample Quantiles in Statistical Packages*, The American Statistician 50 (1996), p. 361.
+_METHODS: Final[dict[str, tuple[tuple[float, float] | None, Callable[[Array, Array], Array]]]] = {
+    "inverted_cdf": ((0, 1), lambda rank, floor: rank > floor),
+    "averaged_inverted_cdf": ((0, 1), lambda rank, floor: np.where(rank > floor, 1, 0.5)),
+    "closest_observation": ((-0.5, 1.5), lambda rank, floor: (rank > floor) | (floor % 2 == 0)),
+    "interpolated_inverted_cdf": ((0, 1), np.subtract),
+    "hazen": ((0.5, 0.5), np.subtract),
+    "weibull": ((0, 0), np.subtract),
+    "linear": (None, np.subtract),
+    "median_unbiased": ((1 / 3, 1 / 3), np.subtract),
+    "normal_unbiased": ((3 / 8, 3 / 8), np.subtract),
+    "lower": (None, lambda rank, floor: rank < floor),
+    "higher": (None, lambda rank, floor: rank > floor),
+    "midpoint": (None, lambda rank, floor: np.where(rank > floor, 0.5, 0)),
+    "nearest": (None, lambda rank, floor: np.round(rank) > floor),
+}
+
+
+def _ranks(q: Any, count: Any, method: str) -> tuple[ndarray, Any]:
+    """The rank below each quantile, unbounded, and the share of the entry above it, in [0, 1)."""
+    parameters, share = _METHODS[method]
+    n = np.asarray(count).astype(q.dtype)
+    if parameters is None:
+        place = q * np.maximum(n - 1, 0)
+    else:
+        alpha, beta = parameters
+        place = n * q + (alpha + q * (1 - alpha - beta)) - 1
+    floor = np.floor(plain(place))
+    if share is np.subtract:
+        return floor, place - floor
+    t = share(plain(place), floor)
+    whole = t == 1
+    return floor + whole, np.where(whole, 0, t).astype(floor.dtype) + 0 * place  # in the graph: a derivative of 0
+
+
+def quantiles(x: Any, q: Any, count: Any, shape: tuple[int, ...], skip: bool = False, method: str = "linear") -> Tensor:
     """The quantiles `q` along the last axis among the first `count` of the sorted entries; `q` has the first axes.
 
     Parameters
@@ -114,20 +152,19 @@ def quantiles(x: Any, q: Any, count: Any, shape: tuple[int, ...], skip: bool = F
         Of the result for one quantile.
     skip : bool
         Whether lines with NaN have other quantiles than NaN.
+    method : str
+        One of NumPy's.
     """
     values = plain(q)
     if not np.all((values >= 0) & (values <= 1)):
         raise ValueError(f"quantiles must be in the range [0, 1], got {values}")
+    floor, t = _ranks(reshaped(q, (-1,)), count, method)
     last = np.maximum(count - 1, 0)
-    place = reshaped(q, (-1,)) * last.astype(values.dtype)
-    floor = np.floor(plain(place))
-    below = floor.astype(np.intp)
-    above = np.minimum(below + 1, last)
+    below, above = (np.clip(rank, 0, last).astype(np.intp) for rank in (floor, floor + 1))
     both = np.concatenate((below, above), axis=-1)
     entries = ranked(x, both if skip else _with_nan(plain(x), both))
     n = values.size
     a, b = entries[..., :n], entries[..., n:]
-    t = place - floor
     if np.all(plain(t) == 0):  # nothing between, where an infinite gap would make NaN
         out = a + 0 * t if isinstance(t, Tensor) and t.requires_grad else a
     else:
@@ -150,8 +187,10 @@ def checked(name: str, out: Any, method: str = "linear", weights: Any = None) ->
     """Raise for what is not differentiated."""
     if out is not None:
         raise TypeError(f"{name}: out= cannot take a tracked result; write t = {name}(...) instead")
-    if method != "linear" or weights is not None:
-        raise TypeError(f"{name}: method='linear' without weights is differentiated, got {method!r}; use t.detach()")
+    if method not in _METHODS:
+        raise ValueError(f"{name}: method={method!r} is none of {', '.join(_METHODS)}")
+    if weights is not None:
+        raise TypeError(f"{name}: weights= have no derivative rule; use t.detach(), or numpy.sort and a rank")
 
 
 @composite(np.median, samples=(*FACE, sample((5,)), sample((4,))))
@@ -173,9 +212,12 @@ QUANTILES = (
     sample((3, 4), np.array([[0, 1], [1, 0]]), axis=1),
     sample((2, 3, 2), 1, axis=(0, 2), keepdims=True),
 )
+EACH = tuple(sample((2, 6), (), axis=1, method=method) for method in _METHODS)
 
 
-@composite(np.quantile, domain=((-2.0, 2.0), (0.0, 1.0)), samples=(*QUANTILES, sample((5,), ()), sample((6,), 0.31)))
+@composite(
+    np.quantile, domain=((-2.0, 2.0), (0.0, 1.0)), samples=(*QUANTILES, sample((5,), ()), sample((6,), 0.31), *EACH)
+)
 def quantile(
     a: Any,
     q: Any,
@@ -187,12 +229,12 @@ def quantile(
     *,
     weights: None = None,
 ) -> Tensor:
-    """`numpy.quantile`, by linear interpolation; differentiable in `q`, too."""
+    """`numpy.quantile` by any of its methods; differentiable in `q`, too."""
     checked("numpy.quantile", out, method, weights)
     x, kept = lines(a, axis)
     if not isinstance(q, Tensor):
         q = np.asarray(q, x.dtype if isinstance(q, int | float) and x.dtype.kind == "f" else None)
-    return quantiles(x, q, x.shape[-1], final(kept, axis, keepdims))
+    return quantiles(x, q, x.shape[-1], final(kept, axis, keepdims), method=method)
 
 
 @composite(np.percentile, domain=((-2.0, 2.0), (0.0, 100.0)), samples=(*QUANTILES, sample((5,), (2,))))
@@ -207,10 +249,11 @@ def percentile(
     *,
     weights: None = None,
 ) -> Tensor:
-    """`numpy.percentile`, by linear interpolation; differentiable in `q`, too."""
+    """`numpy.percentile` by any of its methods; differentiable in `q`, too."""
     checked("numpy.percentile", out, method, weights)
     kind = np.result_type(plain(a))
-    return quantile(a, np.true_divide(q, kind.type(100) if kind.kind == "f" else 100), axis, keepdims=keepdims)
+    fraction = np.true_divide(q, kind.type(100) if kind.kind == "f" else 100)
+    return quantile(a, fraction, axis, method=method, keepdims=keepdims)
 
 
 @composite(np.ptp, samples=FACE)

@@ -15,10 +15,10 @@ from numpy import ndarray
 
 from ..errors import NoRuleError
 from ..modes import is_grad_enabled
-from ..rules import Array, public_name
+from ..rules import Array, plain, public_name
 from ..tensor import Tensor, apply
 
-__all__ = ["in_double", "parameters_first", "power_series", "refuse_tracked"]
+__all__ = ["in_double", "of_reals", "parameters_first", "power_series", "refuse_tracked"]
 
 
 def refuse_tracked(function: str, argument: str, value: Any) -> None:
@@ -44,6 +44,18 @@ def parameters_first(fun: np.ufunc, *names: str) -> Callable[..., Tensor]:
         for name, value in zip(names, args, strict=False):
             refuse_tracked(function, name, value)
         return apply(fun, *args)
+
+    return call
+
+
+def of_reals(fun: np.ufunc) -> Callable[..., Tensor]:
+    """A face for `fun`, whose value SciPy has at complex numbers, too, and whose derivative has a rule at real ones."""
+    function = public_name(fun)
+
+    def call(x: Any) -> Tensor:
+        if np.result_type(plain(x)).kind == "c":
+            raise NoRuleError(f"{function} of complex numbers has no derivative rule; use t.detach(), or real numbers")
+        return apply(fun, x)
 
     return call
 

@@ -41,15 +41,15 @@ elementwise(special.log_expit, lambda x: sigmoid_of(-x), domain=((-30.0, 30.0),)
 # x log y: log y and x / y, and 0, 0 where both factors vanish. Only that point is masked.
 elementwise(
     special.xlogy,
-    lambda x, y: np.log(y + ((x == 0) & (y == 0))),
-    lambda x, y: x / (y + ((x == 0) & (y == 0))),
+    lambda x, y: np.log(np.where((x == 0) & (y == 0), 1, y)),
+    lambda x, y: x / np.where((x == 0) & (y == 0), np.inf, y),
     domain=((0.2, 3.0), POSITIVE),
     at={(0.0, 0.0): (0.0, 0.0), (0.0, 2.0): (math.log(2.0), 0.0)},
 )
 elementwise(
     special.xlog1py,
-    lambda x, y: np.log1p(y + ((x == 0) & (y == -1))),
-    lambda x, y: x / (1 + y + ((x == 0) & (y == -1))),
+    lambda x, y: np.log1p(np.where((x == 0) & (y == -1), 0, y)),
+    lambda x, y: x / np.where((x == 0) & (y == -1), np.inf, 1 + y),
     domain=((0.2, 3.0), (-0.7, 3.0)),
     at={(0.0, -1.0): (0.0, 0.0), (0.0, 1.0): (math.log(2.0), 0.0)},
 )

@@ -68,20 +68,22 @@ def _rows(m: Any, rowvar: bool, name: str) -> Any:
     return rows if rowvar or m.ndim < 2 or 1 in (m.ndim,) else rows.T
 
 
-def _per_observation(given: Any, name: str, count: int, integers: bool) -> Any:
-    """Weights of the observations, which are numbers and not differentiated."""
-    if isinstance(given, Tensor) and given.requires_grad:
-        raise TypeError(f"numpy.cov: {name} are not differentiated; use detach()")
-    w = np.asarray(plain(given), float)
-    if w.shape != (count,) or (w < 0).any() or (integers and (w != np.round(w)).any()):
+def _per_observation(given: Any, name: str, count: int) -> Any:
+    """Weights of the observations; those that count them are integers, and so have no derivative."""
+    values = np.asarray(plain(given), float)
+    counts = name == "fweights"
+    if counts and isinstance(given, Tensor) and given.requires_grad:
+        raise TypeError("numpy.cov: fweights count observations and have no derivative; use detach(), or aweights")
+    if values.shape != (count,) or (values < 0).any() or (counts and (values != np.round(values)).any()):
         raise ValueError(
-            f"numpy.cov: {name} of shape {w.shape}, wanted {count} {'integers' if integers else 'numbers'} from 0 on"
+            f"numpy.cov: {name} of shape {values.shape}, wanted {count} {'integers' if counts else 'numbers'} from 0 on"
         )
-    return w
+    return values if counts or not isinstance(given, Tensor) else given
 
 
 @composite(
     np.cov,
+    domain=(*[(-2.0, 2.0)] * 6, (0.3, 2.0)),
     samples=(
         sample((3, 5)),
         sample((5,)),
@@ -90,6 +92,8 @@ def _per_observation(given: Any, name: str, count: int, integers: bool) -> Any:
         sample((2, 4), bias=True),
         sample((2, 4), fweights=np.array([1, 2, 1, 3])),
         sample((2, 4), None, True, False, None, [1, 2, 1, 3], [0.5, 1, 2, 1]),
+        sample((2, 4), None, True, False, None, [1, 2, 1, 3], (4,)),
+        sample((2, 4), (4,), True, False, 0, None, (4,)),
     ),
 )
 def cov(
@@ -103,7 +107,7 @@ def cov(
     *,
     dtype: None = None,
 ) -> Tensor:
-    """`numpy.cov`."""
+    """`numpy.cov`; differentiable in `aweights`, too."""
     reductions.refuse("numpy.cov", dtype, None)
     rows = _rows(m, rowvar, "numpy.cov")
     if y is not None:
@@ -113,14 +117,16 @@ def cov(
     if fweights is None and aweights is None:
         d = rows - reductions.mean(rows, 1, keepdims=True)
         return np.squeeze(d @ d.mT / max(count - freedom, 0))  # type: ignore[no-any-return]  # the protocol gives a Tensor
-    w = np.ones(count)
+    w = a = np.ones(count)
     if fweights is not None:
-        w = w * _per_observation(fweights, "fweights", count, True)
-    a = np.ones(count) if aweights is None else _per_observation(aweights, "aweights", count, False)
+        w = _per_observation(fweights, "fweights", count)
+    if aweights is not None:
+        a = _per_observation(aweights, "aweights", count)
     w = w * a
-    total = w.sum()
+    total = np.sum(w)
     d = rows - reductions.sum(rows * (w / total), 1, keepdims=True)
-    return np.squeeze(d @ (d * w).mT / max(total - freedom * (w * a).sum() / total, 0))  # type: ignore[no-any-return]  # the protocol gives a Tensor
+    left = total - freedom * np.sum(w * a) / total
+    return np.squeeze(d @ (d * w).mT / (left if plain(left) > 0 else 0.0))  # type: ignore[no-any-return]  # the protocol gives a Tensor
 
 
 @composite(np.corrcoef, samples=(sample((3, 5)), sample((5,), (5,)), sample((5, 2), rowvar=False)))

@@ -13,6 +13,12 @@ __all__: list[str] = []
 
 INSIDE = (-0.9, 0.9)
 
+
+def _hypotenuse(x: Any) -> Any:
+    """The root of 1 + x**2; of a real x beyond 1e154 the square overflows and its root does not."""
+    return np.hypot(x, 1) if x.dtype.kind != "c" else np.sqrt(1 + x * x)
+
+
 elementwise(np.sin, lambda x: np.cos(x))
 elementwise(np.cos, lambda x: -np.sin(x))
 elementwise(np.tan, lambda out: 1 + out * out, domain=((-1.2, 1.2),))
@@ -23,8 +29,7 @@ elementwise(np.arctan, lambda x: 1 / (1 + x * x))
 
 elementwise(np.sinh, lambda x: np.cosh(x))
 elementwise(np.cosh, lambda x: np.sinh(x))
-# Of x beyond 1e154 the square overflows and its root does not.
-elementwise(np.arcsinh, lambda x: 1 / np.hypot(x, 1), at={(0.0,): (1.0,), (1e200,): (1e-200,)})
+elementwise(np.arcsinh, lambda x: 1 / _hypotenuse(x), at={(0.0,): (1.0,), (1e200,): (1e-200,)})
 elementwise(np.arccosh, lambda x: 1 / (np.sqrt(x - 1) * np.sqrt(x + 1)), domain=((1.2, 4.0),))
 elementwise(np.arctanh, lambda x: 1 / ((1 - x) * (1 + x)), domain=(INSIDE,))
 
@@ -35,11 +40,11 @@ elementwise(np.degrees, 180 / math.pi)
 
 # --- of two sides of a triangle -------------------------------------------------------------------------------------
 
-# hypot(0, 0) and arctan2(0, 0) have derivative 0: only the denominator is nudged, and only there.
+# hypot(0, 0) and arctan2(0, 0) have derivative 0 and no curvature: only there the denominator is infinite.
 elementwise(
     np.hypot,
-    lambda out, x: x / (out + (out == 0)),
-    lambda out, y: y / (out + (out == 0)),
+    lambda out, x: x / np.where(out == 0, np.inf, out),
+    lambda out, y: y / np.where(out == 0, np.inf, out),
     domain=((0.2, 2.0),),
     at={(0.0, 0.0): (0.0, 0.0), (3.0, -4.0): (0.6, -0.8), (0.0, 2.0): (0.0, 1.0), (3e200, 4e200): (0.6, 0.8)},
     root=True,
@@ -48,7 +53,7 @@ elementwise(
 
 def _over_square(side: Any, x: Any, y: Any) -> Any:
     """`side / (x**2 + y**2)` where the squares may overflow."""
-    length = np.hypot(x, y) + ((x == 0) & (y == 0))
+    length = np.where((x == 0) & (y == 0), np.inf, np.hypot(x, y))
     return side / length / length
 
 
