@@ -15,8 +15,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from oracles import Case, cases, identity, leaf
 
 import tinygrad_fnn as tg
-from tinygrad_fnn import RULES, Tensor, compile, func, grad, nn, no_grad, optim, replay
+from tinygrad_fnn import RULES, Tensor, compile, func, grad, nn, no_grad, optim
 from tinygrad_fnn.errors import GraphError
+from tinygrad_fnn.replay import blocks
 from tinygrad_fnn.rules import Rule
 
 DIFFERENTIABLE = [rule for rule in RULES.values() if rule.kind != "constant"]
@@ -488,7 +489,7 @@ def blocked(compiled: Any) -> bool:
 @pytest.mark.parametrize("rows", [40_000, 40_037])
 def test_tall_batches_are_cut_into_blocks(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the last block is shorter. The sums over rows are in another order: 1e-13 of the largest entry."""
-    monkeypatch.setattr(replay, "BLOCK", 1 << 18)
+    monkeypatch.setattr(blocks, "BLOCK", 1 << 18)
     rng = np.random.default_rng(0)
     model = nn.DigitNet(12, 7, 4, rng=0)
     X, Y = rng.normal(size=(rows, 12)), np.eye(4)[rng.integers(0, 4, rows)]
@@ -504,7 +505,7 @@ def test_tall_batches_are_cut_into_blocks(rows: int, monkeypatch: pytest.MonkeyP
 
 
 def test_elementwise_blocks_have_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "BLOCK", 1 << 16)
+    monkeypatch.setattr(blocks, "BLOCK", 1 << 16)
     compiled = compile(lambda x: np.sum(np.tanh(np.exp(x) * 0.5) / (1 + x * x)))
     start = np.linspace(-1, 1, 100_003)
     for _ in range(3):
@@ -518,7 +519,7 @@ def test_elementwise_blocks_have_the_same_bits(monkeypatch: pytest.MonkeyPatch) 
 
 def test_what_rows_share_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mean over the rows that the rows need again: two passes, which one loop cannot be."""
-    monkeypatch.setattr(replay, "BLOCK", 1 << 16)
+    monkeypatch.setattr(blocks, "BLOCK", 1 << 16)
     compiled = compile(lambda x: np.sum((x - np.mean(x)) ** 4))
     start = np.linspace(-1, 1, 100_003)
     for _ in range(3):
@@ -542,7 +543,7 @@ def memory(rows: int) -> int:
 
 
 def test_memory_is_flat_in_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "BLOCK", 1 << 18)
+    monkeypatch.setattr(blocks, "BLOCK", 1 << 18)
     assert abs(memory(80_000) - memory(40_000)) < 1 << 18
 
 

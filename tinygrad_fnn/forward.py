@@ -7,16 +7,27 @@ them, and by the derivative of the pullback where not. Levels nest: what one com
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
+from numpy import ndarray
 
 from .backward import _has_nan, _tensor, _wrapped, fit, grad
 from .modes import MODE, Mode
 from .rules import Array, Rule, Term, plain
-from .tensor import Edge, Node, apply
+from .tensor import Edge, Node, Tensor, apply
 
-__all__ = ["Level"]
+__all__ = ["ALONE", "Level"]
+
+
+def _alone() -> int:
+    values = np.empty(0)
+    return sys.getrefcount(values)
+
+
+ALONE: Final = _alone()  # what `sys.getrefcount` says of an object that one local variable holds and nothing else
 
 
 class Level:
@@ -24,6 +35,10 @@ class Level:
 
     Parameters
     ----------
+    tangents : dict of Node to ndarray or Tensor
+        Of the variables.
+    variables : list of Tensor
+        They may be views of the caller's arrays; what outlives the call gets copies.
     record : bool
         Whether the tangents are to be recorded from the start, because something tracked is among the primals or the
         tangents. Otherwise recording begins when the function meets something tracked from outside.
@@ -33,40 +48,36 @@ class Level:
     Attributes
     ----------
     tangents : dict of Node to ndarray or Tensor
-        Of the variables, to be filled in before the function runs, and of what was computed from them.
+        Also of what has been computed from the variables, in the order of creation.
     """
 
-    __slots__ = ("may_record", "outer", "record", "start", "tangents")
+    __slots__ = ("borrowed", "may_record", "outer", "record", "start", "tangents", "variables")
 
-    def __init__(self, record: bool, may_record: bool) -> None:
+    def __init__(self, tangents: dict[Node, Any], variables: list[Tensor], record: bool, may_record: bool) -> None:
+        self.tangents, self.variables = tangents, variables
         self.record, self.may_record = record, may_record
         self.outer: Level | None = MODE.get().level
-        self.tangents: dict[Node, Any] = {}
-        self.start = 0
-
-    def __enter__(self) -> Level:
-        mode = MODE.get()
-        self.start = min((node.time for node in self.tangents), default=0)
-        MODE.set(Mode(True, mode.strict, mode.anomaly, mode, self))
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        mode = MODE.get().outer
-        assert mode is not None
-        MODE.set(mode)
+        self.start = min((node.time for node in tangents), default=0)
+        if record or self.outer is not None:  # their graphs will hold the values
+            for variable in variables:
+                variable._data = np.array(variable._data)
+        self.borrowed = [variable._data for variable in variables if variable._data.base is not None]
 
     def push(self, node: Node, values: list[Any], params: dict[str, Any]) -> None:
         """Enter the tangent of a result that the gate has just recorded from `values`, the last of which it is."""
         if self.outer is not None:
             self.outer.push(node, values, params)
-        edges = node.edges or ()
         arriving = []
-        for edge in edges:
+        for edge in node.edges or ():
             tangent = self.tangents.get(edge[0])
             if tangent is not None:
                 arriving.append((edge, tangent))
             elif self.may_record and edge[0].time < self.start:
                 self.record = True  # tracked outside: the tangent may depend on it
+        if self.record and self.borrowed:
+            self._part(node)
+            values = self._copies(values)
+            arriving = [(edge, self.tangents[edge[0]]) for edge in node.edges or () if edge[0] in self.tangents]
         if not arriving:
             return
         mode = MODE.get()
@@ -76,6 +87,29 @@ class Level:
                 self.tangents[node] = self._tangent(node, arriving, values[:-1], params)
         finally:
             MODE.reset(token)
+
+    def leave(self) -> None:
+        """Forget the tangents, and see that what outlives the call does not change with the caller's arrays."""
+        nodes = list(self.tangents)
+        self.tangents = {}
+        while self.borrowed and nodes:  # latest first, so that a node held by nothing but another is gone with it
+            node = nodes.pop()
+            if sys.getrefcount(node) > ALONE:
+                self._part(node)
+        while self.borrowed and self.variables:
+            variable = self.variables.pop()
+            if sys.getrefcount(variable) > ALONE:
+                variable._data = np.array(variable._data)
+
+    def _part(self, node: Node) -> None:
+        if node.edges:
+            node.edges = tuple((parent, pull, tuple(self._copies(kept)), i) for parent, pull, kept, i in node.edges)
+
+    def _copies(self, values: Sequence[Any]) -> list[Any]:
+        return [np.array(v) if isinstance(v, ndarray) and self._is_borrowed(v) else v for v in values]
+
+    def _is_borrowed(self, values: ndarray) -> bool:
+        return values.base is not None and any(np.may_share_memory(values, b) for b in self.borrowed)
 
     def _tangent(self, node: Node, arriving: list[tuple[Edge, Any]], args: list[Any], params: dict[str, Any]) -> Any:
         rule = node.rule
@@ -93,18 +127,24 @@ class Level:
             ]
             return self._fitted(self._run(rule, moved, params), node)
         total = None
+        fresh = False  # whether the sum so far is an array that nothing else holds
         for edge, tangent in arriving:
             i = edge[3]
             term = rule.terms[0 if rule.variadic else i]
             assert term is not None
-            if term.partial is not None:
-                part = self._by_partial(node, edge, term, rule, tangent)
-            elif rule.linear:
+            if rule.linear:
                 part = self._run(rule, [*args[:i], tangent, *args[i + 1 :]], params)
+            elif term.partial is not None:
+                part = self._by_partial(node, edge, term, rule, tangent)
             else:
                 part = self._by_pullback(node, edge, tangent)
             part = self._fitted(part, node)
-            total = part if total is None else total + part
+            if total is None:
+                total, fresh = part, not self.record and part.base is None and part is not tangent
+            elif fresh:
+                total += part
+            else:
+                total, fresh = total + part, not self.record
         return total
 
     def _run(self, rule: Rule, args: list[Any], params: dict[str, Any]) -> Any:

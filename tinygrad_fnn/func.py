@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, Final, TypeAlias
@@ -22,8 +22,8 @@ from numpy import ndarray
 
 from .backward import _own, _tape, _tensor, pull_back
 from .errors import GraphError, ShapeError
-from .forward import Level
-from .modes import MODE, enable_grad
+from .forward import ALONE, Level
+from .modes import MODE, Mode
 from .rules import Array, Function
 from .tensor import Node, Tensor, apply
 
@@ -31,7 +31,7 @@ __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
 Tree: TypeAlias = Any  # an array, or lists, tuples and dicts of arrays, which Python's types cannot say
 Argnums: TypeAlias = int | Sequence[int]
-Checked: TypeAlias = int | tuple[int, ...]
+Checked: TypeAlias = int | tuple[int, ...] | None  # None for all
 
 
 def grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> Function:
@@ -96,19 +96,19 @@ def _value_and_grad(caller: str, f: Function, argnums: Argnums, has_aux: bool = 
     chosen = _checked(caller, f, argnums)
 
     def value_gradient(*args: Tree, **kwargs: Tree) -> Tree:
-        trace = _trace(caller, f, chosen, args, kwargs, has_aux)
-        if not isinstance(trace.value, Tensor):
+        trace = _trace(caller, f, chosen, args, kwargs, has_aux=has_aux)
+        if trace.value is not None:
             kind, hint = type(trace.value).__name__, "has_aux=True is for (value, aux)"
             raise GraphError(f"{caller}: {trace.name} returned a {kind}, wanted one number; {hint}")
-        out = trace.value
+        (out,) = trace.outs
         if out.size != 1:
             raise GraphError(
                 f"{caller}: {trace.name} returned shape {out.shape}, and a gradient is that of one number; "
                 "func.jacobian has the derivative of every entry, func.vjp that of a weighted sum"
             )
         seed = np.ones(out.shape, out.dtype)
-        shares = trace.pull([(out, _tensor(seed) if trace.outside else seed)], trace.outside)
-        value = _released(out, trace.outside)
+        shares = trace.pull([_tensor(seed) if trace.outside else seed], trace.outside)
+        value = out if trace.outside else np.array(out)
         return ((value, trace.aux) if has_aux else value), trace.arranged(shares, chosen)
 
     return _named(value_gradient, _name(f))
@@ -146,16 +146,16 @@ def vjp(f: Function, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple[Tree,
 
 
 def _vjp(caller: str, what: str, f: Function, primals: tuple[Tree, ...]) -> tuple[Tree, Callable[[Tree], Tree]]:
-    every = _checked(caller, f, tuple(range(len(primals))))
-    trace = _trace(caller, f, every, primals, {})
+    trace = _trace(caller, f, None, primals, {})
+    value = _given_out(trace)
 
     def pullback(ct: Tree) -> Tree:
-        cts = _matched(caller, what, ct, trace.value, trace.outs)
+        cts = _matched(caller, what, ct, trace.value, trace.roots)
         connected = MODE.get().record and (trace.outside or any(map(_is_tracked, cts)))
-        seeds = [(out, ct if connected else ct._read()) for out, ct in zip(trace.outs, cts, strict=True)]
-        return trace.arranged(trace.pull(seeds, connected), every)
+        seeds = list(map(_lasting if connected else _passing, cts))
+        return trace.arranged(trace.pull(seeds, connected), None)
 
-    return _like(trace.value, (_released(out, trace.outside) for out in trace.outs)), pullback
+    return value, pullback
 
 
 def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple[Tree, Tree]:
@@ -180,7 +180,9 @@ def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple
 
     Notes
     -----
-    Forward mode: each operation carries the tangents along, at about the cost of the function itself.
+    Forward mode: each operation carries the tangents along, at about the cost of the function itself. Nothing is copied
+    on the way in: what `detach` or a view makes of an argument, and the function puts aside, shares the argument's
+    memory, as NumPy's views do. Results, and all that a graph keeps beyond the call, do not.
 
     Examples
     --------
@@ -188,35 +190,36 @@ def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple
     (array([1., 8.]), array([3., 6.]))
     """
     primals = _arguments("jvp", "primals", primals)
+    tangents = _arguments("jvp", "tangents", tangents)
     record = MODE.get().record
-    directions: list[Tensor] = []
-    level: Level | None = None
+    directions: list[Array] = []
 
-    def ready(nodes: list[Node], trees: tuple[Tree, ...]) -> Level:
-        nonlocal level
-        directions.extend(_matched("jvp", "tangents", _arguments("jvp", "tangents", tangents), trees, nodes))
-        connected = record and (any(n.rule is not None for n in nodes) or any(map(_is_tracked, directions)))
-        level = Level(connected, record)
-        level.tangents.update((n, d if connected else d._read()) for n, d in zip(nodes, directions, strict=True))
-        return level
+    def carrying(variables: list[Tensor], nodes: list[Node], trees: tuple[Tree, ...]) -> Level:
+        matched = _matched("jvp", "tangents", tangents, trees, nodes)
+        connected = record and (any(map(_is_tracked, matched)) or any(map(_is_computed, nodes)))
+        directions.extend(map(_lasting if connected else _passing, matched))
+        return Level(dict(zip(nodes, directions, strict=True)), variables, connected, record)
 
-    trace = _trace("jvp", f, _checked("jvp", f, tuple(range(len(primals)))), primals, {}, within=ready)
+    trace = _trace("jvp", f, None, primals, {}, carrying)
+    level = trace.level
     assert level is not None
-    pushed = [_pushed(level, out) for out in trace.outs]
-    owned = iter(_own([tangent for tangent in pushed if not isinstance(tangent, Tensor)]))
-    pushed = [tangent if isinstance(tangent, Tensor) else next(owned) for tangent in pushed]
-    value = _like(trace.value, (_released(out, trace.outside) for out in trace.outs))
-    return value, _like(trace.value, iter(pushed))
+    pushed = [_pushed(level, root) for root in trace.roots]
+    pushed = pushed if level.record else _own(pushed, *directions)
+    trace.roots.clear()  # the graph is held by what the function has put aside, or by tracked results
+    level.leave()
+    return _given_out(trace), _like(trace.value, iter(pushed))
 
 
-def _pushed(level: Level, out: Tensor) -> Array:
+def _pushed(level: Level, root: Node) -> Array:
     """The tangent of a result; 0 for one that does not depend on the variables."""
-    found = None if out._node is None else level.tangents.get(out._node)
+    found = level.tangents.get(root)
     if found is None:
-        return np.zeros(out.shape, _slope_dtype(out))
-    if isinstance(found, Tensor):
-        return _handle(found) if level.record and level.may_record else np.array(found._value)
-    return found
+        return np.zeros(root.shape, _slope_dtype(root))
+    if not level.record:
+        return found
+    if not isinstance(found, Tensor):
+        return np.array(found)
+    return _handle(found) if level.may_record else np.array(found._value)
 
 
 def jacobian(f: Function, argnums: Argnums = 0) -> Function:
@@ -252,20 +255,22 @@ def _jacobian(caller: str, f: Function, argnums: Argnums) -> Function:
 
     def derivatives(*args: Tree, **kwargs: Tree) -> Tree:
         trace = _trace(caller, f, chosen, args, kwargs)
-        return _like(trace.value, (trace.arranged(_blocks(trace, out), chosen) for out in trace.outs))
+        return _like(trace.value, (trace.arranged(_blocks(trace, root), chosen) for root in trace.roots))
 
     return derivatives
 
 
-def _blocks(trace: _Trace, out: Tensor) -> list[Array]:
-    """The derivatives of `out` with respect to each variable, of shape ``out.shape + in.shape``."""
+def _blocks(trace: _Trace, root: Node) -> list[Array]:
+    """The derivatives of one result with respect to each variable, of shape ``out.shape + in.shape``."""
     rows = []
-    for k in range(max(out.size, 1)):  # of an empty result one row, for its shape and dtype
-        seed = np.zeros(out.shape, out.dtype)
+    size = math.prod(root.shape)
+    for k in range(max(size, 1)):  # of an empty result one row, for its shape and dtype
+        seed = np.zeros(root.shape, root.dtype)
         seed.flat[k : k + 1] = 1
-        rows.append(trace.pull([(out, _tensor(seed) if trace.outside else seed)], trace.outside))
-    stacks = [np.stack(shares)[: out.size] for shares in zip(*rows, strict=True)]
-    return [stack.reshape(out.shape + stack.shape[1:]) for stack in stacks]
+        seeds = {root: _tensor(seed) if trace.outside else seed}
+        rows.append(_pull(seeds, trace.nodes, trace.outside))
+    stacks = [np.stack(shares)[:size] for shares in zip(*rows, strict=True)]
+    return [stack.reshape(root.shape + stack.shape[1:]) for stack in stacks]
 
 
 def hessian(f: Function, argnums: Argnums = 0) -> Function:
@@ -332,18 +337,23 @@ class _Trace:
     name: str
     trees: tuple[Tree, ...]  # the chosen arguments without their leaves
     nodes: list[Node]  # of the variables, which are those leaves in order
-    value: Tree  # what the function returned, in handles of our own
-    outs: list[Tensor]  # its leaves
+    value: Tree  # what the function returned, without its leaves
+    outs: list[Array]  # those: values; if `outside` handles of our own, which later writes to its handles do not change
+    roots: list[Node]  # their nodes
     aux: Tree
     outside: bool
+    level: Level | None
 
-    def pull(self, pairs: Iterable[tuple[Tensor, Array]], create_graph: bool) -> list[Array]:
-        return _pull(pairs, self.nodes, create_graph)
+    def pull(self, cts: Iterable[Array], create_graph: bool) -> list[Array]:
+        seeds: dict[Node, Array] = {}
+        for root, ct in zip(self.roots, cts, strict=True):
+            seeds[root] = seeds[root] + ct if root in seeds else ct
+        return _pull(seeds, self.nodes, create_graph)
 
     def arranged(self, shares: Iterable[Array], argnums: Checked) -> Tree:
         """One share for each variable as `argnums` asks: for one argument, or a tuple for several."""
         trees = _like(self.trees, iter(shares))
-        return trees if isinstance(argnums, tuple) else trees[0]
+        return trees[0] if isinstance(argnums, int) else trees
 
 
 def _trace(
@@ -352,41 +362,55 @@ def _trace(
     argnums: Checked,
     args: Sequence[Tree],
     kwargs: dict[str, Tree],
+    carrying: Callable[[list[Tensor], list[Node], tuple[Tree, ...]], Level] | None = None,
     has_aux: bool = False,
-    within: Callable[[list[Node], tuple[Tree, ...]], AbstractContextManager[object]] | None = None,
 ) -> _Trace:
-    """Call `f` with variables for the chosen arguments; recorded also under `no_grad`; `within` makes the context."""
-    name, record, given = _name(f), MODE.get().record, list(args)
+    """Call `f` with variables for the chosen arguments, recorded also under `no_grad`; `carrying` is for tangents."""
+    if not callable(f):
+        raise _no_function(caller, f)
+    name, mode, given = _name(f), MODE.get(), list(args)
+    if mode.trace is not None:
+        mode.trace.fail(f"func.{caller} was called")
+    variables: list[Tensor] = []
     nodes: list[Node] = []
-    trees: list[Tree] = []
+    kinds: list[Tree] = []
+    connected = False
+    for k in _positions(caller, name, argnums, len(args)):
+        arg, first = given[k], len(variables)
+        for leaf in _leaves(arg):
+            variable = _variable(leaf, mode.record, carrying is None)
+            if variable is None or variable._node is None:
+                raise _not_floating(f"{caller}: argument {k}{_path(arg, len(variables) - first)} of {name}", leaf)
+            variables.append(variable)
+            nodes.append(variable._node)
+            connected = connected or variable._node.rule is not None
+        kinds.append(_like(arg, _NOTHING))
+        given[k] = _like(arg, iter(variables[first:]))
+    trees = tuple(kinds)
+    level = mode.level if carrying is None else carrying(variables, nodes, trees)
+    token = MODE.set(Mode(True, mode.strict, mode.anomaly, mode, level))
+    try:
+        returned = f(*given, **kwargs)
+    finally:
+        MODE.reset(token)
     aux: Tree = None
-    with enable_grad():
-        for k in _positions(caller, name, argnums, len(args)):
-            variables: list[Tensor] = []
-            for leaf in _leaves(args[k]):
-                variable = _variable(leaf, record)
-                if variable is None:
-                    raise _not_floating(f"{caller}: argument {k}{_path(args[k], len(variables))} of {name}", leaf)
-                variables.append(variable)
-                nodes.append(variable._known_node())
-            trees.append(_like(args[k], repeat(None)))
-            given[k] = _like(args[k], iter(variables))
-        with nullcontext() if within is None else within(nodes, tuple(trees)):
-            returned = f(*given, **kwargs)
     if has_aux:
         if not isinstance(returned, tuple) or len(returned) != 2:
             kind = type(returned).__name__
             raise TypeError(f"{caller}: has_aux=True, so {name} must return (value, aux), not a {kind}")
         returned, aux = returned
     outs = [_result(caller, name, leaf) for leaf in _leaves(returned)]
-    roots = [*outs, *(leaf for leaf in _leaves(aux) if isinstance(leaf, Tensor))]
-    outside = record and (any(node.rule is not None for node in nodes) or _reaches_outside(roots, nodes))
+    reached = [*outs, *(leaf for leaf in _leaves(aux) if isinstance(leaf, Tensor))] if has_aux else outs
+    carried = level if carrying is not None else None
+    outside = mode.record and (connected or _reaches_outside(reached, nodes, carried))
     if has_aux:
         aux = _like(aux, (_released(leaf, outside) if isinstance(leaf, Tensor) else leaf for leaf in _leaves(aux)))
-    return _Trace(name, tuple(trees), nodes, _like(returned, iter(outs)), outs, aux, outside)
+    roots = [out._node or Node((), None, out.shape, out.dtype) for out in outs]
+    found = list(map(_handle, outs)) if outside else [out._value for out in outs]
+    return _Trace(name, trees, nodes, _like(returned, _NOTHING), found, roots, aux, outside, carried)
 
 
-def _variable(x: Array, record: bool) -> Tensor | None:
+def _variable(x: Array, record: bool, copied: bool) -> Tensor | None:
     """A leaf for plain values, an intermediate for a tracked tensor; None for what has no derivative."""
     if isinstance(x, Tensor):
         if record and x._node is not None:
@@ -396,7 +420,15 @@ def _variable(x: Array, record: bool) -> Tensor | None:
         if isinstance(x, ndarray) and not isinstance(x, np.memmap):
             return None  # a mask, or the product of a matrix, would be lost
         x = np.asarray(x)
-    return Tensor(x, requires_grad=True) if x.dtype.kind == "f" else None
+    if x.dtype.kind != "f":
+        return None
+    dtype = x.dtype if x.dtype.isnative else x.dtype.newbyteorder("=")
+    if copied or dtype is not x.dtype:
+        values = np.array(x, dtype, order="K")
+    else:
+        values = x.view()
+        values.flags.writeable = False
+    return _tensor(values, Node((), None, x.shape, dtype))
 
 
 def _not_floating(where: str, x: Array) -> TypeError:
@@ -409,13 +441,13 @@ def _not_floating(where: str, x: Array) -> TypeError:
 
 
 def _result(caller: str, name: str, x: Array) -> Tensor:
-    """A handle of our own to what the function returned, which later writes to its handle do not change."""
-    values = x._value if isinstance(x, Tensor) else np.asarray(x)
-    if values.dtype.kind not in "biuf":
-        hint = "; take np.abs or np.real of them" if values.dtype.kind == "c" else ""
-        kind = f"{type(x).__name__} of dtype {values.dtype}"
+    """What the function returned, as a handle."""
+    out = x if isinstance(x, Tensor) else _tensor(np.array(x))
+    if out.dtype.kind not in "biuf":
+        hint = "; take np.abs or np.real of them" if out.dtype.kind == "c" else ""
+        kind = f"{type(x).__name__} of dtype {out.dtype}"
         raise TypeError(f"{caller}: {name} returned a {kind}, wanted real numbers{hint}")
-    return _handle(x) if isinstance(x, Tensor) else _tensor(np.array(values))
+    return out
 
 
 def _handle(x: Tensor) -> Tensor:
@@ -428,11 +460,30 @@ def _released(x: Tensor, connected: bool) -> Array:
     return _handle(x) if connected else np.array(x._value)
 
 
-def _reaches_outside(roots: list[Tensor], variables: list[Node]) -> bool:
-    """Whether the roots depend on something tracked before the variables were made."""
+def _given_out(trace: _Trace) -> Tree:
+    """What the function returned, in memory of its own: plain arrays, or tracked where connected."""
+    outs = trace.outs
+    for _ in range(len(outs)):
+        out = outs.pop(0)
+        if trace.outside:
+            if out._data.base is not None:
+                out._data = np.array(out._data)
+            if trace.level is not None:
+                out._origin = None  # which may be the argument itself
+        # Counted, since a graph, another result or a handle that the function has put aside may hold it, too.
+        elif out.base is not None or not out.flags.writeable or sys.getrefcount(out) > ALONE:
+            out = np.array(out)
+        outs.append(out)
+    return _like(trace.value, iter(outs))
+
+
+def _reaches_outside(results: list[Tensor], variables: list[Node], level: Level | None) -> bool:
+    """Whether the results depend on something tracked before the variables were made."""
     earliest = variables[0].time if variables else math.inf
+    ahead = [result._node for result in results if result._node is not None]
     seen = set(variables)
-    ahead = [root._node for root in roots if root._node is not None]
+    if level is not None and not level.record:
+        seen |= level.tangents.keys()  # it has seen every operation, and none that led there
     while ahead:
         node = ahead.pop()
         if node not in seen:
@@ -445,19 +496,15 @@ def _reaches_outside(roots: list[Tensor], variables: list[Node]) -> bool:
     return False
 
 
-def _pull(pairs: Iterable[tuple[Tensor, Array]], nodes: list[Node], create_graph: bool) -> list[Array]:
+def _pull(seeds: dict[Node, Array], nodes: list[Node], create_graph: bool) -> list[Array]:
     """The shares of the nodes for outputs with their cotangents; zeros for what does not depend on them."""
-    seeds: dict[Node, Array] = {}
-    for out, ct in pairs:
-        node = out._node
-        if node is not None:
-            seeds[node] = seeds[node] + ct if node in seeds else ct
-    shares = pull_back(seeds, _tape(list(seeds), set(nodes)), nodes, create_graph) if seeds else [None] * len(nodes)
+    shares = pull_back(seeds, _tape(list(seeds), set(nodes)), nodes, create_graph)
     if create_graph:
         zeros = (_tensor(np.zeros(node.shape, node.dtype)) for node in nodes)
         return [zero if share is None else _handle(share) for zero, share in zip(zeros, shares, strict=True)]
-    owned = _own(shares, *seeds.values())
-    return [np.zeros(n.shape, n.dtype) if share is None else share for n, share in zip(nodes, owned, strict=True)]
+    return _own(
+        [np.zeros(n.shape, n.dtype) if s is None else s for n, s in zip(nodes, shares, strict=True)], *seeds.values()
+    )
 
 
 # --- what the user hands in -----------------------------------------------------------------------------------------
@@ -474,8 +521,7 @@ def _named(fun: Function, name: str) -> Function:
 
 def _checked(caller: str, f: Function, argnums: Argnums) -> Checked:
     if not callable(f):
-        hint = "; tinygrad_fnn.grad(outputs, inputs) differentiates tensors" if isinstance(f, Tensor) else ""
-        raise TypeError(f"{caller}: f is a {type(f).__name__}, wanted a function{hint}")
+        raise _no_function(caller, f)
     try:
         return tuple(map(operator.index, argnums)) if isinstance(argnums, Sequence) else operator.index(argnums)
     except TypeError as error:
@@ -483,7 +529,16 @@ def _checked(caller: str, f: Function, argnums: Argnums) -> Checked:
         raise TypeError(f"{caller}: argnums is a {type(argnums).__name__}, wanted an int or several; {hint}") from error
 
 
-def _positions(caller: str, name: str, argnums: Checked, count: int) -> list[int]:
+def _no_function(caller: str, f: object) -> TypeError:
+    hint = "; tinygrad_fnn.grad(outputs, inputs) differentiates tensors" if isinstance(f, Tensor) else ""
+    return TypeError(f"{caller}: f is a {type(f).__name__}, wanted a function{hint}")
+
+
+def _positions(caller: str, name: str, argnums: Checked, count: int) -> Sequence[int]:
+    if argnums is None:
+        return range(count)
+    if isinstance(argnums, int) and 0 <= argnums < count:
+        return (argnums,)
     positions = [k + count if k < 0 else k for k in (argnums if isinstance(argnums, tuple) else (argnums,))]
     if any(not 0 <= k < count for k in positions):
         raise ValueError(f"{caller}: argnums={argnums}, but {name} was given {count} positional arguments")
@@ -498,26 +553,40 @@ def _arguments(caller: str, what: str, values: Sequence[Tree]) -> tuple[Tree, ..
     return tuple(values)
 
 
-def _matched(caller: str, what: str, given: Tree, like: Tree, wanted: Sequence[Tensor | Node]) -> list[Tensor]:
-    """The leaves of `given` as Tensors in the shape and dtype of the wanted ones, the leaves of `like`."""
+def _matched(caller: str, what: str, given: Tree, like: Tree, wanted: Sequence[Node]) -> list[Array]:
+    """The leaves of `given` in the shape and dtype of the wanted ones, the leaves of `like`; not copied."""
     matched = []
     for k, (x, want) in enumerate(zip(_aligned(caller, what, given, like), wanted, strict=True)):
-        where = f"{caller}: {what}{_path(like, k)}"
-        ct = x if isinstance(x, Tensor) else _tensor(np.array(x))
+        ct = x if isinstance(x, Tensor) else np.asarray(x)
         if ct.dtype.kind not in "biuf":
-            raise TypeError(f"{where} is a {type(x).__name__} of dtype {ct.dtype}, wanted real numbers")
+            kind = f"{type(x).__name__} of dtype {ct.dtype}"
+            raise TypeError(f"{caller}: {what}{_path(like, k)} is a {kind}, wanted real numbers")
         if ct.shape != want.shape:
-            raise ShapeError(f"{where} has shape {ct.shape}, wanted {want.shape}")
+            raise ShapeError(f"{caller}: {what}{_path(like, k)} has shape {ct.shape}, wanted {want.shape}")
         dtype = _slope_dtype(want)
         matched.append(ct if ct.dtype == dtype else ct.astype(dtype))
     return matched
 
 
-def _is_tracked(x: Tensor) -> bool:
-    return x._node is not None
+def _is_computed(node: Node) -> bool:
+    return node.rule is not None
 
 
-def _slope_dtype(x: Tensor | Node) -> np.dtype[Any]:  # Any: whichever floating-point type it is
+def _is_tracked(x: Array) -> bool:
+    return isinstance(x, Tensor) and x._node is not None
+
+
+def _lasting(x: Array) -> Tensor:
+    """What a graph may keep."""
+    return x if isinstance(x, Tensor) else _tensor(np.array(x))
+
+
+def _passing(x: Array) -> ndarray:
+    """What serves during a call."""
+    return x._read() if isinstance(x, Tensor) else x
+
+
+def _slope_dtype(x: Node) -> np.dtype[Any]:  # Any: whichever floating-point type it is
     return x.dtype if x.dtype.kind == "f" else np.dtype(float)
 
 
@@ -526,35 +595,38 @@ def _slope_dtype(x: Tensor | Node) -> np.dtype[Any]:  # Any: whichever floating-
 
 _SEQUENCES: Final = (tuple, list)
 _CONTAINERS: Final = (tuple, list, dict)
+_NOTHING: Final = repeat(None)
 
 
 def _leaves(tree: Tree) -> list[Array]:
     """The arrays of a container in order; what is no container is an array."""
-    if isinstance(tree, _CONTAINERS):
-        return [leaf for branch in (tree.values() if isinstance(tree, dict) else tree) for leaf in _leaves(branch)]
-    return [tree]
+    if not isinstance(tree, _CONTAINERS):
+        return [tree]
+    return [leaf for branch in (tree.values() if isinstance(tree, dict) else tree) for leaf in _leaves(branch)]
 
 
 def _like(tree: Tree, leaves: Iterator[Array]) -> Tree:
     """A container like `tree` with other leaves."""
-    if isinstance(tree, _SEQUENCES):
-        branches = [_like(branch, leaves) for branch in tree]
-        if isinstance(tree, list):
-            return branches
-        return type(tree)(*branches) if hasattr(tree, "_fields") else tuple(branches)
-    return {key: _like(branch, leaves) for key, branch in tree.items()} if isinstance(tree, dict) else next(leaves)
+    if not isinstance(tree, _CONTAINERS):
+        return next(leaves)
+    if isinstance(tree, dict):
+        return {key: _like(branch, leaves) for key, branch in tree.items()}
+    branches = [_like(branch, leaves) for branch in tree]
+    if isinstance(tree, list):
+        return branches
+    return type(tree)(*branches) if hasattr(tree, "_fields") else tuple(branches)
 
 
 def _aligned(caller: str, what: str, given: Tree, like: Tree) -> list[Array]:
     """The leaves of `given` in the order of those of `like`, whose structure it must have."""
+    if not isinstance(like, _CONTAINERS):
+        return [given]
     if isinstance(like, dict):
         fits = isinstance(given, dict) and given.keys() == like.keys()
         pairs = [(given[key], like[key]) for key in like] if fits else []
-    elif isinstance(like, _SEQUENCES):
+    else:
         fits = isinstance(given, _SEQUENCES) and len(given) == len(like)
         pairs = list(zip(given, like, strict=True)) if fits else []
-    else:
-        return [given]
     if not fits:
         raise TypeError(f"{caller}: {what} must be built like {_built(like)}, not like {_built(given)}")
     return [leaf for pair in pairs for leaf in _aligned(caller, what, *pair)]

@@ -74,7 +74,7 @@ def _tangent_of(larger: np.ufunc) -> Any:
         undecided = ~(wins | loses)
         if undecided.any():
             return np.where(undecided, 0.5 * (dx + dy), np.where(wins, dx, dy))
-        # A product with a mask takes a seventh of the time of a choice, but makes a NaN of an infinity that is left out.
+        # A product with a mask takes a seventh of the time of a choice, but makes a NaN of an infinity left out.
         parts = [mask * t for mask, t in ((wins, dx), (loses, dy)) if t.__class__ is np.ndarray]
         if len(parts) < sum(t is not None for t in tangents) or any(map(_has_nan, parts)):
             return np.where(wins, dx, dy)

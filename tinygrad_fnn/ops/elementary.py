@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..rules import elementwise, plain
-from ..tensor import Tensor, apply
+from ..rules import elementwise
+from ..tensor import Tensor, apply, plain_value
 from .logistic import logistic_density, past
 
 __all__: list[str] = []
@@ -34,7 +34,7 @@ elementwise(np.tanh, lambda x: 4 * logistic_density(2 * x), at={(0.0,): (1.0,), 
 @elementwise(np.sign, 0, at={(0.0,): (0.0,)})
 def sign(x: Any) -> Tensor:
     """The sign, constant but for jumps; of a complex number it turns with it."""
-    return apply(np.sign, x) if np.result_type(plain(x)).kind != "c" else _direction(x)
+    return apply(np.sign, x) if np.result_type(plain_value(x)).kind != "c" else _direction(x)
 
 
 @elementwise(np.log, lambda x: 1 / x, domain=(POSITIVE,))

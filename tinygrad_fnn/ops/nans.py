@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..rules import composite, plain, sample
-from ..tensor import Tensor
+from ..tensor import Tensor, plain_value
 from . import cumulative, reductions
 from .quantiles import checked, final, lines, quantiles, ranked
 from .shapes import reshaped
@@ -131,7 +131,7 @@ def _numbers(a: Any, axis: Any, fill: float) -> Any:
     holes = _holes(a)
     if holes is False:
         return a
-    kind = np.result_type(plain(a)).type
+    kind = np.result_type(plain_value(a)).type
     return np.where(holes, np.where(holes.all(axis=axis, keepdims=True), kind(NAN), kind(fill)), a)
 
 
@@ -167,7 +167,7 @@ def _counted(x: Any) -> tuple[Any, Any]:
     if holes is False:
         return x, x.shape[-1]
     count = np.sum(~holes, axis=-1, keepdims=True)
-    return (x if count.all() else np.where(holes, np.result_type(plain(x)).type(NAN), x)), count
+    return (x if count.all() else np.where(holes, np.result_type(plain_value(x)).type(NAN), x)), count
 
 
 def _nanquantile(a: Any, q: Any, axis: Any, keepdims: bool, method: str) -> Tensor:
@@ -224,6 +224,6 @@ def nanpercentile(
 ) -> Tensor:
     """`numpy.nanpercentile` by any of its methods; differentiable in `q`, too."""
     checked("numpy.nanpercentile", out, method, weights)
-    kind = np.result_type(plain(a))
+    kind = np.result_type(plain_value(a))
     fraction = np.true_divide(q, kind.type(100) if kind.kind == "f" else 100)
     return _nanquantile(a, fraction, axis, keepdims, method)

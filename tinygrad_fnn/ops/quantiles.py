@@ -10,7 +10,7 @@ from numpy import ndarray
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..rules import Array, composite, dispatching, plain, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, plain_value
 from . import reductions
 from .reductions import FACE
 from .shapes import reshaped
@@ -251,7 +251,7 @@ def percentile(
 ) -> Tensor:
     """`numpy.percentile` by any of its methods; differentiable in `q`, too."""
     checked("numpy.percentile", out, method, weights)
-    kind = np.result_type(plain(a))
+    kind = np.result_type(plain_value(a))
     fraction = np.true_divide(q, kind.type(100) if kind.kind == "f" else 100)
     return quantile(a, fraction, axis, method=method, keepdims=keepdims)
 

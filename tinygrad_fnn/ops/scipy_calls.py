@@ -15,8 +15,8 @@ from numpy import ndarray
 
 from ..errors import NoRuleError
 from ..modes import is_grad_enabled
-from ..rules import Array, plain, public_name
-from ..tensor import Tensor, apply
+from ..rules import Array, public_name
+from ..tensor import Tensor, apply, plain_value
 
 __all__ = ["in_double", "of_reals", "parameters_first", "power_series", "refuse_tracked"]
 
@@ -53,7 +53,7 @@ def of_reals(fun: np.ufunc) -> Callable[..., Tensor]:
     function = public_name(fun)
 
     def call(x: Any) -> Tensor:
-        if np.result_type(plain(x)).kind == "c":
+        if np.result_type(plain_value(x)).kind == "c":
             raise NoRuleError(f"{function} of complex numbers has no derivative rule; use t.detach(), or real numbers")
         return apply(fun, x)
 

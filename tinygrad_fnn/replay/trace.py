@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy import ndarray
 
-from .modes import traced
-from .tensor import Node, Tensor, _clock, _new, user_site
+from ..modes import traced
+from ..tensor import Node, Tensor, _clock, _new, user_site
 
 __all__ = ["Argument", "Constant", "Found", "Result", "Step", "Trace", "wrapped"]
 
@@ -168,7 +168,7 @@ class Trace:
                 self.steps.append(Step(accumulate, (Constant(node), self.operand(share)), {}, None))
         return [None if share is None else np.array(share._value) for share in shares]
 
-    def called(self, fun: Callable[..., Any], *args: Any, **params: Any) -> None:
+    def called(self, fun: Callable[..., Any], *args: Any, **params: Any) -> Any:
         """Run what is there for its effect (an optimiser's step), and note it."""
         with traced(None):
             result = fun(*args, **params)

@@ -1,0 +1,229 @@
+"""Compiled functions: what a function did is recorded twice, and replayed as straight-line code into its own buffers.
+
+The forward and the backward pass of a call are one list of steps (see `trace`), because the rules of the table run on
+Tensors too and so pass the gate. The list is cleaned of what does not change, each step is given a buffer that is free
+at that point, tall batches are cut into blocks of rows that fit into the cache, and the rest is written out as the text
+of a Python function: `plan.source` is that text.
+
+Whatever cannot be told from two runs is refused and runs as it always did: a value that Python looked at, an operand
+that differs from run to run without coming from the arguments. Numbers that the function finds outside (in its
+closure, among the globals it names, in the attributes of its modules) are compared at every call.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from numpy import ndarray
+
+from ..errors import GraphError
+from ..modes import MODE, traced
+from ..tensor import Tensor
+from .code import Unrepeatable
+from .outside import Outside
+from .plan import NotANumber, Plan, Record
+from .trace import Trace, wrapped
+
+__all__ = ["Compiled", "Plan", "compile"]
+
+SCALARS: Final = (bool, int, float, complex, str, bytes, type(None))
+
+
+class _Signature:
+    """What is known of calls with one kind of arguments."""
+
+    __slots__ = ("first", "objects", "plan", "refused", "trials", "why")
+
+    def __init__(self, objects: Any) -> None:
+        self.first: Record | None = None
+        self.plan: Plan | None = None
+        self.refused, self.why = False, ""
+        self.trials = 0
+        self.objects = objects  # kept, so that no other object gets their identity
+
+
+class Compiled:
+    """A function that replays what it did before; made by `compile`, which documents it.
+
+    Attributes
+    ----------
+    plans : list of Plan
+        Those of the calling thread, one for each kind of arguments.
+    """
+
+    def __init__(self, fun: Callable[..., Any], fallback: str) -> None:
+        functools.update_wrapper(self, fun)
+        self.__name__: str = getattr(fun, "__name__", type(fun).__name__)
+        self.fun, self._fallback = fun, fallback
+        self._local = threading.local()
+        self._warned = False
+
+    @property
+    def plans(self) -> list[Plan]:
+        """The plans of the calling thread."""
+        known = getattr(self._local, "signatures", {})
+        return [signature.plan for signature in known.values() if signature.plan is not None]
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why calls of the calling thread run as always."""
+        known = getattr(self._local, "signatures", {})
+        return [signature.why for signature in known.values() if signature.refused]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The function's result."""
+        mode = MODE.get()
+        if mode.watch or mode.strict or mode.level is not None or getattr(self._local, "running", False):
+            return self._eager(args, kwargs)
+        signatures = self._local.__dict__.setdefault("signatures", {})
+        key = (mode.record, tuple(kwargs), *map(_kind, args), *map(_kind, kwargs.values()))
+        signature = signatures.get(key)
+        if signature is None:
+            signature = signatures[key] = _Signature((args, kwargs))
+        if signature.refused:
+            return self._eager(args, kwargs)
+        tensors = [a if isinstance(a, Tensor) else wrapped(a) for a in (*args, *kwargs.values()) if _is_array(a)]
+        arrays = [t._value for t in tensors]
+        plan = signature.plan
+        if plan is not None:
+            if plan.valid():
+                states = [g.bit_generator.state for g in plan.generators]
+                self._local.running = True
+                try:
+                    return plan.run(tensors, arrays)
+                except NotANumber:
+                    for g, state in zip(plan.generators, states, strict=True):
+                        g.bit_generator.state = state
+                    return self._eager(args, kwargs)
+                finally:
+                    self._local.running = False
+            signature.plan = signature.first = None
+        return self._traced(signature, args, kwargs, tensors)
+
+    def _eager(self, args: Any, kwargs: Any) -> Any:
+        """Run as always, with Tensors for the arrays, as in the replay."""
+        return self.fun(*map(_as_tensor, args), **{key: _as_tensor(a) for key, a in kwargs.items()})
+
+    def _traced(self, signature: _Signature, args: Any, kwargs: Any, tensors: Sequence[Tensor]) -> Any:
+        """Run as always, and remember how."""
+        signature.trials += 1
+        own = [t if t._node is not None else wrapped(t._value.copy()) for t in tensors]
+        trace = Trace([t._settle() if t._data is None else t._data for t in own])
+        handles = iter(own)
+        given = [next(handles) if _is_array(a) else a for a in args]
+        named = {key: next(handles) if _is_array(a) else a for key, a in kwargs.items()}
+        if any(t._node is not None and t._node.rule is not None for t in own):
+            trace.fail("an argument is a result with a graph")
+        outside = Outside(self.fun, (*args, *kwargs.values()))
+        try:
+            with traced(trace):
+                result = self.fun(*given, **named)
+        except Exception:
+            if not trace.steps:
+                raise
+            self._refuse(signature, "it failed when its comparisons gave tensors")
+            return self._eager(args, kwargs)
+        record = Record(trace, result, own, outside)
+        try:
+            if trace.failure is not None:
+                raise Unrepeatable(trace.failure)
+            if signature.first is None or signature.first.outside.changed():
+                signature.first = record
+            else:
+                first, signature.first = signature.first, None
+                signature.plan = Plan(self.fun, first, record)
+        except Unrepeatable as reason:
+            if not trace.again or signature.trials > 10:
+                self._refuse(signature, str(reason))
+        return result
+
+    def _refuse(self, signature: _Signature, reason: str) -> None:
+        signature.refused, signature.why = True, reason
+        signature.first = None
+        if self._fallback == "raise":
+            raise GraphError(f"compile: {self.__name__} cannot be replayed: {reason}")
+        if self._fallback == "warn" and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"compile: {self.__name__} runs as before, uncompiled: {reason}", RuntimeWarning, stacklevel=4
+            )
+
+
+def _as_tensor(value: Any) -> Any:
+    return Tensor(value) if isinstance(value, ndarray) else value
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, Tensor | ndarray)
+
+
+def _kind(value: Any) -> Any:
+    """What of an argument a plan is made for."""
+    if isinstance(value, Tensor):
+        values, node = value._value, value._node
+        return values.shape, values.dtype, values.strides, node is None, node is None or node.rule is None
+    if isinstance(value, ndarray):
+        return value.shape, value.dtype, value.strides, True, True
+    if isinstance(value, SCALARS):
+        return type(value), value
+    return id(value)
+
+
+def compile(fun: Callable[..., Any] | None = None, *, fallback: str = "warn") -> Any:
+    """A function that records what `fun` does twice and from then on replays it without overhead.
+
+    Parameters
+    ----------
+    fun : callable
+        A cost, or a whole training step with `backward` and the optimiser's `step` in it. Its arguments are arrays or
+        Tensors (it gets Tensors), numbers and other objects. It returns Tensors, also in tuples, lists and dicts, or
+        None; a scalar that is returned with its graph can be differentiated, once.
+    fallback : {'warn', 'silent', 'raise'}
+        What to do where `fun` cannot be replayed, because Python looks at a value or something changes that does not
+        come from the arguments: run it as always after one warning, without one, or raise.
+
+    Returns
+    -------
+    Compiled
+        Called like `fun`. There is one plan for each combination of shapes, dtypes, layouts and other arguments, in
+        each thread.
+
+    Raises
+    ------
+    GraphError
+        With ``fallback='raise'``, at the call that shows that `fun` cannot be replayed.
+
+    Notes
+    -----
+    Results are those of `fun` to the bit. Only sums over the rows of large arrays may be added up in another order:
+    where tall batches are cut into blocks, or NumPy would have reused the memory, and so the layout, of a temporary.
+    What `fun` returns, and every `.grad`, is the caller's own. Floating-point warnings are not given.
+
+    The Python code of `fun` runs twice and then no more. Numbers in its closure, globals that it names and attributes
+    of modules and objects are compared by identity at every call, and a change records anew; what it reads elsewhere (a
+    file, the clock) is taken for constant, and what it prints is printed twice.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = Tensor([1.0, 2.0], requires_grad=True)
+    >>> cost = compile(lambda x: np.sum((w * x) ** 2))
+    >>> for _ in range(3):
+    ...     w.grad = None
+    ...     cost(np.array([1.0, 3.0])).backward()
+    >>> w.grad
+    array([ 2., 36.])
+    >>> len(cost.plans)
+    1
+    """
+    if fallback not in ("warn", "silent", "raise"):
+        raise ValueError(f"compile: fallback is {fallback!r}, wanted 'warn', 'silent' or 'raise'")
+    if fun is None:
+        return functools.partial(compile, fallback=fallback)
+    if not callable(fun):
+        raise TypeError(f"compile: got a {type(fun).__name__}, wanted a function")
+    return Compiled(fun, fallback)

@@ -1,0 +1,195 @@
+"""Blocks of rows: the lines that treat the rows of tall arrays alike, run for as many rows at once as a cache holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy import ndarray
+
+from ..rules import RULES, TOGETHER
+from .code import Code, Line, values_of
+from .program import Program
+from .trace import accumulate
+
+__all__ = ["Loop", "in_blocks"]
+
+BLOCK: Final = 1 << 22  # bytes that the rows of a block take in all arrays together: what a core's cache holds
+FEWEST: Final = 16  # blocks, below which cutting does not pay
+
+
+class Loop:
+    """A part of the program run block by block along one axis of its arrays; sums over that axis are added up.
+
+    The result differs from that of the whole in the order of these additions.
+    """
+
+    def __init__(
+        self, code: Code, lines: Sequence[Line], length: int, rows: int, whole: Sequence[str], sums: Sequence[str]
+    ) -> None:
+        """`whole` are results that are wanted in full, `sums` those that are added up."""
+        used = {n for line in lines for n in line.operands}
+        made = {t for line in lines for t in line.targets}
+        self.inputs = tuple(
+            n for n in sorted(used - made) if n not in code.constants or _axis(code.patterns[n], length) is not None
+        )
+        self.outputs = (*whole, *sums)
+        self.length, self.rows, self.sums = length, rows, len(sums)
+        self.axes = [_axis(code.patterns[n], length) for n in self.inputs]
+        self.shapes = [(code.patterns[n].shape, code.patterns[n].dtype, _axis(code.patterns[n], length)) for n in whole]
+        self.parts = {
+            size: Program(_cut(code, lines, length, size), self.inputs, self.outputs)
+            for size in {rows, length % rows or rows}
+        }
+        self.__name__ = f"in_blocks_of_{rows}"
+        self.source = self.parts[rows].source
+        self.bytes = sum(part.bytes for part in self.parts.values())
+
+    def __call__(self, *values: ndarray) -> tuple[ndarray, ...]:
+        """The results wanted in full, then the sums."""
+        full = [np.empty(shape, dtype) for shape, dtype, _ in self.shapes]
+        totals: list[ndarray] = []
+        for start in range(0, self.length, self.rows):
+            stop = min(start + self.rows, self.length)
+            part = self.parts[stop - start]
+            here = [
+                v if k is None else v[(slice(None),) * k + (slice(start, stop),)]
+                for v, k in zip(values, self.axes, strict=True)
+            ]
+            results = part.run(*here)
+            for (_, _, k), into, result in zip(self.shapes, full, results, strict=False):
+                into[(slice(None),) * (k or 0) + (slice(start, stop),)] = result
+            sums = results[len(full) :]
+            totals = [np.asarray(t + r) for t, r in zip(totals, sums, strict=True)] if totals else list(sums)
+        return (*full, *totals)
+
+
+def _axis(pattern: Any, length: int) -> int | None:
+    """Which axis of an array is the one that is cut."""
+    shape = pattern.shape if isinstance(pattern, ndarray) else ()
+    return shape.index(length) if length in shape else None
+
+
+def _cut(code: Code, lines: Sequence[Line], length: int, size: int) -> Code:
+    """The lines for a block of `size` rows."""
+    part = Code()
+    part.constants, part.foreign = code.constants, code.foreign
+
+    def cut(pattern: Any) -> Any:
+        k = _axis(pattern, length)
+        return pattern if k is None else pattern[(slice(None),) * k + (slice(size),)]
+
+    part.patterns = {name: cut(pattern) for name, pattern in code.patterns.items()}
+    for line in lines:
+        params = {
+            key: tuple(size if n == length else n for n in value) if key in ("shape", "newshape") else value
+            for key, value in line.params.items()
+        }
+        part.lines.append(line._replace(params=params))
+    return part
+
+
+def in_blocks(code: Code, outputs: Sequence[str]) -> None:
+    """Put the lines that treat the rows of tall arrays alike into one loop, where that pays."""
+    for length in sorted(
+        {n for p in code.patterns.values() if isinstance(p, ndarray) for n in p.shape[:2]}, reverse=True
+    ):
+        if length < FEWEST * 16:
+            return
+        tall = {n: p for n, p in code.patterns.items() if isinstance(p, ndarray) and length in p.shape}
+        rows = BLOCK * length // max(1, sum(p.nbytes for p in tall.values() if 0 not in p.strides))
+        rows = max(16, 1 << int(rows).bit_length() - 1)
+        if rows * FEWEST <= length and _put_into_loop(code, outputs, length, rows):
+            return
+
+
+def _put_into_loop(code: Code, outputs: Sequence[str], length: int, rows: int) -> bool:
+    """Whether the lines with arrays of this length could be put into a loop; then they are."""
+    before: list[Line] = []
+    inside: list[Line] = []
+    after: list[Line] = []
+    made: set[str] = set()
+    sums: set[str] = set()
+    late: set[str] = set()  # what is known after the loop only
+    for line in code.lines:
+        axes = [_axis(code.patterns[n], length) for n in (*line.operands, *line.targets)]
+        tall = any(k is not None for k in axes)
+        if late.intersection(line.operands):
+            if tall:
+                return False
+            after.append(line)
+            late.update(line.targets)
+        elif not line.targets and (line.anew or after or line.fun is accumulate):
+            after.append(line)  # an effect; what follows stays behind it
+            late.update(line.targets)
+            if any(n in made for n in line.operands):
+                return False
+        elif not tall or not any(n in made or axes[i] is not None for i, n in enumerate(line.operands)):
+            if line.fun is values_of and after:
+                return False
+            before.append(line)
+        else:
+            kind = _kind_of(code, line, length, axes)
+            if kind is None or any(
+                code.patterns[n].shape.count(length) > 1
+                for n in (*line.operands, *line.targets)
+                if isinstance(code.patterns[n], ndarray)
+            ):
+                return False
+            inside.append(line)
+            made.update(line.targets)
+            if kind == "sum":
+                sums.update(line.targets)
+                late.update(line.targets)
+    wanted = {*outputs, *(n for line in after for n in line.operands)}
+    whole = [n for line in inside for n in line.targets if n in wanted and n not in sums]
+    added = [n for line in inside for n in line.targets if n in sums]
+    if not inside or any(n in late for line in before for n in line.operands):
+        return False
+    loop = Loop(code, inside, length, rows, whole, added)
+    code.lines = [*before, Line(loop, loop.inputs, {}, loop.outputs), *after]
+    return True
+
+
+# Functions of each row by itself, along the last axis.
+ROWWISE: Final = {"softmax", "log_softmax", "logsumexp", "cross_entropy", "softmax_error"}
+
+
+def _kind_of(code: Code, line: Line, length: int, axes: list[int | None]) -> str | None:
+    """How a line treats the rows: 'each' by itself, their 'sum', or None for otherwise."""
+    patterns = [code.patterns[n] for n in (*line.operands, *line.targets)]
+    out, axis = patterns[-1], axes[-1]
+    name = getattr(line.fun, "__name__", "").strip("_")
+    pair = next((pair for pair, kernel in TOGETHER.items() if kernel is line.fun), None)
+    if pair is not None:
+        parts = [line._replace(fun=f, targets=(t,)) for f, t in zip(pair, line.targets, strict=True)]
+        kinds = {_kind_of(code, part, length, [*axes[: len(line.operands)], axes[-1]]) for part in parts}
+        return kinds.pop() if len(kinds) == 1 else None
+    if _elementwise(line.fun):
+        if axis is None:
+            return None
+        behind = out.ndim - axis
+        return "each" if all(k is None or patterns[i].ndim - k == behind for i, k in enumerate(axes[:-1])) else None
+    if line.fun is np.matmul and all(p.ndim == 2 for p in patterns):
+        return {(0, None, 0): "each", (None, 1, 1): "each", (1, 0, None): "sum"}.get(tuple(axes))  # type: ignore[arg-type]
+    if name == "linear":
+        return "each" if axes[0] == 0 == axis and not any(k is not None for k in axes[1:-1]) else None
+    if name == "sum":
+        return "each" if axis is not None else "sum"
+    if name in ROWWISE and axes[0] == 0 == axis and out.ndim > 1 and line.params.get("axis", -1) in (-1, out.ndim - 1):
+        return "each"
+    if name in ("transpose", "matrix_transpose"):
+        return "each"
+    if name in ("reshape", "broadcast_to") and axis is not None:
+        if axes[0] is None:
+            return "each" if name == "broadcast_to" else None
+        return "each" if axis == axes[0] == 0 else None
+    return None
+
+
+def _elementwise(fun: Callable[..., Any]) -> bool:
+    if isinstance(fun, np.ufunc):
+        return fun.signature is None and fun.nout == 1
+    rule = RULES.get(fun)
+    return rule is not None and rule.kind == "elementwise"

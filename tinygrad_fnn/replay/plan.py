@@ -1,0 +1,211 @@
+"""Plans: a run as it was recorded, and the program that repeats it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from ..backward import grad
+from ..errors import GraphError
+from ..modes import traced
+from ..rules import Rule, Term
+from ..tensor import Node, Tensor
+from .blocks import Loop, in_blocks
+from .code import Code, Line, Unrepeatable, joined, lowered, simplified
+from .outside import Outside
+from .program import Program
+from .trace import Argument, Found, Operand, Result, Trace, accumulate, wrapped
+
+__all__ = ["NotANumber", "Plan", "Record"]
+
+
+class NotANumber(Exception):  # noqa: N818  # a way to go, not an error
+    """A gradient holds a NaN: the careful walk is wanted."""
+
+
+class Record:
+    """One run, recorded: the trace, what came out, and its derivatives."""
+
+    def __init__(self, trace: Trace, result: Any, tensors: Sequence[Tensor], outside: Outside) -> None:
+        self.trace, self.outside = trace, outside
+        if changed := outside.changed():
+            trace.fail(f"it changed what it finds outside ({changed})")
+        found: list[Tensor] = []
+        self.form = _form(result, found, trace)
+        self.results = [trace.operand(t) for t in found]
+        self.live = [t._node is not None and t._node.edges is not None and t._node.rule is not None for t in found]
+        self.leaves: list[list[Operand]] = []
+        self.slopes: list[list[Operand]] = []
+        for tensor, operand, live in zip(found, self.results, self.live, strict=True):
+            if not isinstance(operand, Result) and not live:
+                trace.fail("it returned something that it did not compute")
+            handles = self._leaves(tensor, tensors) if live else []
+            self.leaves.append([operand for operand, _ in handles])
+            self.slopes.append([])
+            if live and trace.failure is None:
+                if tensor.size != 1:
+                    trace.fail(f"it returned a result of shape {tensor.shape} with a graph; return t.detach()")
+                    continue
+                try:
+                    with traced(trace):
+                        ones = np.ones(tensor.shape, tensor.dtype)
+                        slopes = grad(tensor, [t for _, t in handles], ones, retain_graph=True)
+                except Exception as error:
+                    trace.fail(f"a rule could not be followed ({error})")
+                else:
+                    self.slopes[-1] = [trace.operand(s) for s in slopes]
+
+    def _leaves(self, tensor: Tensor, tensors: Sequence[Tensor]) -> list[tuple[Operand, Tensor]]:
+        """The leaves that a result depends on."""
+        handles: dict[Node, tuple[Operand, Tensor]] = {
+            t._node: (Argument(k), t) for k, t in enumerate(tensors) if t._node is not None
+        }
+        handles.update({t._node: (Found(t), t) for t in self.trace.tensors if t._node is not None})
+        leaves, seen, stack = [], {tensor._node}, [tensor._node]
+        while stack:
+            node = stack.pop()
+            assert node is not None
+            if node.rule is None:
+                if node in handles:
+                    leaves.append(handles[node])
+                else:
+                    self.trace.fail("it depends on a leaf that it does not hold")
+            elif node.time < self.trace.start:
+                self.trace.fail("it depends on a result that was computed before")
+            for edge in node.edges or ():
+                if edge[0] not in seen:
+                    seen.add(edge[0])
+                    stack.append(edge[0])
+        return leaves
+
+
+def _form(result: Any, found: list[Tensor], trace: Trace) -> Any:
+    """The containers of a result, with its tensors collected."""
+    if isinstance(result, Tensor):
+        found.append(result)
+        return Tensor
+    if isinstance(result, tuple | list) and not hasattr(result, "_fields"):
+        return type(result), tuple(_form(r, found, trace) for r in result)
+    if isinstance(result, dict):
+        return dict, tuple(result), tuple(_form(r, found, trace) for r in result.values())
+    if result is not None:
+        trace.fail(f"it returned a {type(result).__name__}")
+    return None
+
+
+def _rebuilt(form: Any, results: Iterator[Tensor]) -> Any:
+    if form is Tensor:
+        return next(results)
+    if form is None:
+        return None
+    if form[0] is dict:
+        return dict(zip(form[1], [_rebuilt(f, results) for f in form[2]], strict=True))
+    return form[0](_rebuilt(f, results) for f in form[1])
+
+
+class Plan:
+    """A program for one signature.
+
+    Attributes
+    ----------
+    source : str
+        The Python text that is run, and that of its loop over blocks.
+    bytes : int
+        What its buffers take.
+    """
+
+    def __init__(self, fun: Callable[..., Any], first: Record, second: Record) -> None:
+        code, named = lowered(first.trace, second.trace)
+        if first.form != second.form or first.live != second.live:
+            raise Unrepeatable("it returned something else the second time")
+        self.form = first.form
+        values = [named(r) for r in first.results]
+        slopes = [[named(s) for s in group] for group in first.slopes]
+        self.leaves = [leaf for group in first.leaves for leaf in group]
+        self.counts = [len(group) if live else None for group, live in zip(first.leaves, first.live, strict=True)]
+        names = [*values, *(s for group in slopes for s in group)]
+        other = simplified(code, names)
+        names = [other.get(n, n) for n in names]
+        joined(code)
+        in_blocks(code, names)
+        _with_checks(code, names[len(values) :])
+        self.program = Program(code, code.inputs, names)
+        drawing = [code.constants.get(n) for line in code.lines if line.anew for n in line.operands]
+        self.generators = [g for g in drawing if isinstance(g, np.random.Generator)]
+        loops = [line.fun for line in code.lines if isinstance(line.fun, Loop)]
+        self.source = "\n".join([self.program.source, *(f"# {loop.__name__}\n{loop.source}" for loop in loops)])
+        self.bytes = self.program.bytes + sum(loop.bytes for loop in loops)
+        self.outside = first.outside
+        self.rule = _rule_of(fun, max([n for n in self.counts if n is not None], default=0))
+        self.found = [leaf.tensor for leaf in self.leaves if isinstance(leaf, Found)]
+        self.nodes = [t._node for t in self.found]
+
+    def valid(self) -> bool:
+        """Whether what the function finds outside is what it was."""
+        for tensor, node in zip(self.found, self.nodes, strict=True):
+            if tensor._node is not node:
+                return False
+        return not self.outside.changed()
+
+    def run(self, tensors: Sequence[Any], arrays: Sequence[ndarray]) -> Any:
+        """The function's result for arguments that are `tensors` with the values `arrays`.
+
+        Raises
+        ------
+        NotANumber
+            Before anything is changed, if a gradient holds a NaN.
+        """
+        with np.errstate(all="ignore"):
+            values = self.program.run(*arrays)
+        results = []
+        at = len(self.counts)
+        for value, count in zip(values, self.counts, strict=False):
+            result = wrapped(value)
+            if count is not None:
+                edges = []
+                for i in range(count):
+                    leaf = self.leaves[at - len(self.counts) + i]
+                    tensor = leaf.tensor if isinstance(leaf, Found) else tensors[leaf[0]]
+                    edges.append((tensor._node, _scaled, (values[at + i],), i))
+                at += count
+                result._node = Node(tuple(edges), self.rule, value.shape, value.dtype)
+            results.append(result)
+        return _rebuilt(self.form, iter(results))
+
+
+def _scaled(ct: Any, slope: ndarray) -> Any:
+    if isinstance(ct, Tensor):
+        raise GraphError("a compiled function has first derivatives only; differentiate the function itself twice")
+    return ct * slope
+
+
+def _rule_of(fun: Callable[..., Any], count: int) -> Rule:
+    term = Term(_scaled, _scaled, None, (), (None,), None)
+    return Rule(fun, f"compiled {getattr(fun, '__name__', 'function')}", "primitive", (term,) * count)
+
+
+def _with_checks(code: Code, slopes: Sequence[str]) -> None:
+    """Stop at a NaN in a gradient before anything has been done that running the function again would do twice."""
+    adding = [k for k, line in enumerate(code.lines) if line.fun is accumulate]
+    effects = [k for k, line in enumerate(code.lines) if line.anew and not line.targets]
+    if slopes and (adding or effects):
+        raise Unrepeatable("it took a step and returned a result with a graph; return loss.detach()")
+    if not adding:
+        code.lines += [Line(_no_nan, (n,), {}, ()) for n in slopes]
+        return
+    for k in effects:
+        if k < adding[-1] and (k > adding[0] or code.lines[k].fun.__name__ != "zero_grad"):
+            raise Unrepeatable("it took a step before a backward")
+    moved = [code.lines[k] for k in adding]
+    checks = [Line(_no_nan, line.operands[1:], {}, ()) for line in moved]
+    head = [line for line in code.lines[: adding[-1]] if line.fun is not accumulate]
+    code.lines = [*head, *checks, *moved, *code.lines[adding[-1] + 1 :]]
+
+
+def _no_nan(values: ndarray) -> None:
+    square = np.vdot(values, values)
+    if square != square:
+        raise NotANumber
