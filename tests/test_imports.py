@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
     {"tensor"},
     {"backward"},
     {"forward"},
-    {"func", "ops"},
+    {"func", "ops", "replay"},
     {"nn", "optim", "stats", "metrics", "check.numerical", "check.point", "check.stencil", "serialize"},
     {"check", "custom", "explain", "testing", "training", "plot", "curves"},
     {"cli"},
@@ -33,6 +33,7 @@ ENTRANCE = {"check.__init__"}  # puts the names of its package in one place, and
 INSIDE = {
     ("rules", "tensor"): "the gate needs the table, so the table meets the gate at the first call",
     ("rules", "ops.special"): "SciPy's functions are entered when SciPy is first met",
+    ("cli.info", "__init__"): "the package's version is among what is asked for",
     ("serialize.saving", "__init__"): "the package's version, which stands in the entrance, is written into each file",
     ("tensor", "ops.missing"): "what to use instead is looked up once something is missing",
     ("tensor", "backward"): "t.backward() is a method, and the walk stands on the tensor",

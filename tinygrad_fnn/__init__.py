@@ -6,35 +6,61 @@ that table.
 
 import numpy as np
 
-from . import check, curves, data, func, nn, ops, optim, plot, stats
+from . import check, curves, data, func, metrics, nn, ops, optim, plot, stats, training
 from .backward import grad
 from .check import gradcheck
 from .custom import custom_op
 from .modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad, strict_edges
 from .ops import linear, log_sigmoid, log_softmax, logsumexp, one_hot, relu, sigmoid, softmax, softplus
 from .ops.polygamma import multigammaln, polygamma
-from .randomness import manual_seed
+from .randomness import get_rng_state, manual_seed, set_rng_state
 from .replay import compile
 from .rules import RULES
+from .serialize import load, load_checkpoint, save, save_checkpoint
 from .tensor import Tensor
+from .training import fit
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "RULES",
-    "Tensor",
-    "check",
-    "compile",
-    "curves",
-    "custom_op",
-    "data",
-    "detect_anomaly",
-    "enable_grad",
+__all__ = ["RULES", "Tensor", "check", "compile", "curves", "custom_op", "data", "detect_anomaly", "enable_grad"]
+__all__ += [
+    "fit",
     "func",
+    "get_rng_state",
+    "grad",
+    "gradcheck",
+    "is_grad_enabled",
+    "linear",
+    "log_sigmoid",
+    "log_softmax",
+    "logsumexp",
 ]
-__all__ += ["grad", "gradcheck", "is_grad_enabled", "linear", "log_sigmoid", "log_softmax", "logsumexp", "manual_seed"]
-__all__ += ["multigammaln", "nn", "no_grad", "one_hot", "ops", "optim", "plot", "polygamma"]
-__all__ += ["relu", "sigmoid", "softmax", "softplus", "stats", "strict_edges"]
+__all__ += [
+    "load",
+    "load_checkpoint",
+    "manual_seed",
+    "metrics",
+    "multigammaln",
+    "nn",
+    "no_grad",
+    "one_hot",
+    "ops",
+    "optim",
+    "plot",
+    "polygamma",
+]
+__all__ += [
+    "relu",
+    "save",
+    "save_checkpoint",
+    "set_rng_state",
+    "sigmoid",
+    "softmax",
+    "softplus",
+    "stats",
+    "strict_edges",
+    "training",
+]
 
 # glibc maps each large array anew, and the system clears it page by page, until a block as large as this one has been
 # freed. That took a quarter of the time of cost and gradient on the 5000 digits. Nothing of it is touched.

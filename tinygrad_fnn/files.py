@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO, Literal, TextIO, TypeAlias, overload
 
@@ -26,9 +26,9 @@ def replacing(path: StrPath, mode: Literal["w"]) -> AbstractContextManager[TextI
 def replacing(path: StrPath, mode: Literal["wb", "w"] = "wb") -> AbstractContextManager[IO[bytes] | IO[str]]:
     r"""Open a stream whose content becomes the file `path` when the block ends without an exception.
 
-    The stream writes to a file beside it, in the same folder, which is forced to the disk and then renamed: whoever
-    opens `path` sees the old content or the new one, never a part. If the block raises, the old file is whole and the
-    file beside it is gone.
+    The stream writes to a file beside it, in the same folder, which is forced to the disk and then renamed, and so is
+    the name: whoever opens `path` sees the old content or the new one, never a part. If the block raises, the old file
+    is whole and the file beside it is gone. If the process is killed, a file ``.replacing-...`` may stay behind.
 
     Parameters
     ----------
@@ -89,3 +89,9 @@ def _replacing(path: StrPath, mode: str) -> Iterator[IO[bytes] | IO[str]]:
     except BaseException:
         side.unlink(missing_ok=True)
         raise
+    with suppress(OSError):  # a folder that cannot be opened or forced: Windows, some network disks
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
