@@ -1,16 +1,13 @@
-"""What the benchmarks share: the command line, the threads, and medians of competitors that take turns.
-
-Nothing here imports NumPy, so that a benchmark can settle the number of threads before BLAS is loaded.
-"""
+"""What the benchmarks of single operations share: the command line, and threads; the rest is the package's."""
 
 import argparse
 import os
 import platform
-import statistics
-import time
-from importlib import metadata
+import sys
 
-PACKAGES = ("numpy", "scipy", "torch", "autograd", "mygrad", "jax", "tinygrad_fnn")
+from tinygrad_fnn.bench.timing import environment, installed, medians, versions
+
+__all__ = ["circumstances", "installed", "medians", "options", "set_threads"]
 
 
 def options(description, rounds):
@@ -25,39 +22,13 @@ def options(description, rounds):
 
 
 def set_threads(threads):
-    """BLAS and OpenMP read these when they are loaded: call it before NumPy is imported."""
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads={threads}"
-    os.environ["JAX_ENABLE_X64"] = "1"
-
-
-def installed(*names):
-    """The modules, None if one is missing."""
-    try:
-        return [__import__(name, fromlist=["_"]) for name in names]
-    except ImportError:
-        return None
-
-
-def medians(competitors, rounds, threads, repeats=1):
-    """Median milliseconds of each, the competitors taking turns; the first round warms up and does not count.
-
-    On one thread it is the processor's time that counts, so that whatever else the machine does counts less.
-    """
-    clock = time.process_time if threads == 1 else time.perf_counter
-    times = {name: [] for name in competitors}
-    for turn in range(rounds + 1):
-        for name, run in competitors.items():
-            start = clock()
-            for _ in range(repeats):
-                run()
-            if turn:
-                times[name].append((clock() - start) / repeats * 1e3)
-    return {name: statistics.median(t) for name, t in times.items()}
+    """Start this program again if its environment is another: BLAS has read it when NumPy was loaded."""
+    wanted = environment(threads)
+    if wanted != dict(os.environ):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], wanted)
 
 
 def circumstances(args):
     """Python, threads, rounds and versions, for the report."""
-    versions = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"] in PACKAGES}
-    return {"python": platform.python_version(), "threads": args.threads, "rounds": args.rounds, "versions": versions}
+    found = {"python": platform.python_version(), "threads": args.threads, "rounds": args.rounds}
+    return found | {"versions": versions()}

@@ -264,6 +264,9 @@ def test_thetas_in_the_files_byte_and_memory_order():
         (lambda t: [t[0].T, t[1]], ShapeError, r"theta 0 has shape \(5, 3\), wanted \(3, 5\).*transposed"),
         (lambda t: [t[0], t[1].astype(complex)], TypeError, "theta 1 has dtype complex128"),
         (lambda t: t[0], TypeError, r"list of arrays; got one of shape \(3, 5\)"),
+        (lambda t: None, TypeError, "load_thetas: thetas must be a list of arrays; got a NoneType"),
+        (lambda t: "ab", TypeError, "load_thetas: thetas must be a list of arrays; got a str"),
+        (lambda t: {0: t[0], 1: t[1]}, TypeError, "load_thetas: thetas must be a list of arrays; got a dict"),
     ],
 )
 def test_loading_thetas_is_all_or_nothing(change, error, words):
@@ -323,8 +326,14 @@ def test_cost_refuses():
     for l2 in (-1, np.nan, np.inf):
         with pytest.raises(ValueError, match="l2 must be >= 0"):
             NET.cost(X, np.zeros((5, 10)), l2)
+    for l2 in (None, "1", True, [1.0]):
+        with pytest.raises(TypeError, match=r"DigitNet.cost: l2 must be >= 0 and finite; got"):
+            NET.cost(X, np.zeros((5, 10)), l2)
     with pytest.raises(ValueError, match="no elements"):
         NET.cost(X[:0], np.zeros((0, 10)))
+    for nothing in ("abc", None, [["a", "b", "c", "d"]]):
+        with pytest.raises(TypeError, match=r"Linear: x has dtype .*, wanted numbers"):
+            NET.cost(nothing, np.zeros((5, 10)))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Layers, first values and the generator they come from."""
 
+import copy
 import threading
 
 import numpy as np
@@ -106,26 +107,105 @@ def test_a_bias_column_left_in_is_named_at_the_users_line():
         net(np.ones((7, 401)))
 
 
-# --- activations and Sequential ---------------------------------------------------------------------------------------
+# --- Dropout, Flatten, Identity ---------------------------------------------------------------------------------------
 
 
-def test_activations_are_their_formulas():
-    z = np.array([[-800.0, -1.0, 0.0], [0.5, 30.0, 800.0]])
-    e = np.exp(-np.abs(z))
-    assert_allclose(nn.Sigmoid()(z).numpy(), np.where(z < 0, e, 1) / (1 + e), rtol=1e-15)
-    assert_allclose(nn.Tanh()(z).numpy(), np.tanh(z))
-    assert_array_equal(nn.ReLU()(z).numpy(), np.maximum(z, 0))
-    for axis in (-1, 0):
-        shifted = np.exp(z - z.max(axis=axis, keepdims=True))
-        assert_allclose(nn.Softmax(axis)(z).numpy(), shifted / shifted.sum(axis=axis, keepdims=True), rtol=1e-15)
-    with pytest.raises(TypeError):
-        nn.Softmax("rows")
+def test_dropout_keeps_the_expectation():
+    x = np.full((300, 100), 3.0)
+    for p in (0.2, 0.5, 0.9):
+        out = nn.Dropout(p, rng=0)(x).numpy()
+        assert set(np.unique(out)) == {0, 3 / (1 - p)}
+        dropped = (out == 0).mean()
+        assert abs(dropped - p) < 5 * np.sqrt(p * (1 - p) / x.size)  # 5 standard errors
+        assert_array_equal(nn.Dropout(p, rng=0)(x).numpy(), out)
 
 
-def test_activations_give_tensors_of_anything():
-    for layer in (nn.Sigmoid(), nn.Tanh(), nn.ReLU(), nn.Softmax()):
-        for z in ([0.5, 1.0], np.ones(2), Tensor([1.0, 2.0])):
-            assert isinstance(layer(z), Tensor)
+def test_dropout_moves_on_and_starts_again_with_its_seed():
+    layer, x = nn.Dropout(0.5, rng=0), np.ones((4, 50))
+    first, second = layer(x).numpy(), layer(x).numpy()
+    assert not np.array_equal(first, second)
+    again = nn.Dropout(0.5, rng=np.random.default_rng(0))
+    assert_array_equal(again(x).numpy(), first)
+    assert_array_equal(again(x).numpy(), second)
+    assert_array_equal(F.dropout(x, 0.5, rng=0).numpy(), first)
+
+
+def test_dropout_follows_the_packages_generator_also_in_a_copy():
+    layer, x = copy.deepcopy(nn.Dropout(0.5)), np.ones((4, 50))
+    manual_seed(1)
+    first = layer(x).numpy()
+    manual_seed(1)
+    assert_array_equal(nn.Dropout(0.5)(x).numpy(), first)
+
+
+def test_dropout_does_nothing_in_evaluation_mode_or_without_probability():
+    rng = np.random.default_rng(0)
+    state = rng.bit_generator.state
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    assert nn.Dropout(0.5, rng=rng).eval()(x) is x
+    assert nn.Dropout(0.0, rng=rng)(x) is x
+    assert F.dropout(x, training=False, rng=rng) is x
+    assert rng.bit_generator.state == state
+    assert_array_equal(F.dropout([1, 2], 0.0).numpy(), [1.0, 2.0])
+
+
+def test_a_dropped_entry_has_no_share_whatever_it_is():
+    x = Tensor([1.0, np.nan, np.inf, 2.0], requires_grad=True)
+    keep = np.array([True, False, False, True])
+    seed = next(s for s in range(1000) if ((np.random.default_rng(s).random(4) >= 0.5) == keep).all())
+    out = F.dropout(x, 0.5, rng=seed)
+    out.sum().backward()
+    assert_array_equal(out.detach().numpy(), [2, 0, 0, 4])
+    assert_array_equal(x.grad, [2, 0, 0, 2])
+    all_dropped = F.dropout(x, 1.0)
+    all_dropped.sum().backward()
+    assert_array_equal(all_dropped.detach().numpy(), [0, 0, 0, 0])
+
+
+def test_dropout_drops_the_same_in_both_precisions():
+    x = np.random.default_rng(1).normal(size=(5, 6))
+    wide, narrow = F.dropout(x, 0.4, rng=2), F.dropout(x.astype(np.float32), 0.4, rng=2)
+    assert narrow.dtype == np.float32
+    assert_allclose(narrow.numpy(), wide.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1, np.nan, "0.5", None, True])
+def test_dropout_refuses_what_is_no_probability(p):
+    for call in (nn.Dropout, lambda p: F.dropout([1.0], p)):
+        with pytest.raises((TypeError, ValueError), match=r"(?i)dropout: p must be a number in \[0, 1\]; got"):
+            call(p)
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "flat"),
+    [
+        ((), (5, 2, 3), (5, 6)),
+        ((), (5, 4), (5, 4)),
+        ((), (0, 2, 3), (0, 6)),
+        ((0,), (5, 2, 3), (30,)),
+        ((0, 1), (5, 2, 3), (10, 3)),
+        ((-2, -1), (5, 2, 3), (5, 6)),
+        ((1, 1), (5, 2, 3), (5, 2, 3)),
+    ],
+)
+def test_flatten_joins_axes(axes, shape, flat):
+    x = np.arange(np.prod(shape)).reshape(shape) * 1.0
+    assert_array_equal(nn.Flatten(*axes)(x).numpy(), x.reshape(flat))
+
+
+@pytest.mark.parametrize(("axes", "shape"), [((), (5,)), ((2, 1), (5, 2, 3)), ((0, 3), (5, 2, 3)), ((-4,), (5, 2, 3))])
+def test_flatten_refuses_axes_that_are_not_there(axes, shape):
+    with pytest.raises(ShapeError, match=r"Flatten: axes .* the input has shape \(5"):
+        nn.Flatten(*axes)(np.zeros(shape))
+
+
+def test_identity_gives_the_very_tensor():
+    x = Tensor([1.0])
+    assert nn.Identity()(x) is x
+    assert isinstance(nn.Identity()([1.0]), Tensor)
+
+
+# --- Sequential and Residual ------------------------------------------------------------------------------------------
 
 
 def test_sequential_is_a_sequence():
@@ -141,6 +221,72 @@ def test_sequential_is_a_sequence():
     x = np.ones((4, 3))
     assert_array_equal(net(x).detach().numpy(), layers[2](np.tanh(layers[0](x))).detach().numpy())
     assert_array_equal(nn.Sequential()(x), x)
+
+
+def test_sequential_grows_and_changes():
+    net = nn.Sequential(nn.Linear(3, 2, rng=0))
+    assert net.append(nn.Tanh()) is net
+    assert net.extend([nn.Linear(2, 2, rng=1), nn.ReLU()]) is net
+    assert [name for name, _ in net.named_children()] == ["0", "1", "2", "3"]
+    net[1] = nn.Sigmoid()
+    net[-1] = nn.Identity()
+    assert [type(layer).__name__ for layer in net] == ["Linear", "Sigmoid", "Linear", "Identity"]
+    assert [name for name, _ in net.named_parameters()] == ["0.W", "0.b", "2.W", "2.b"]
+    with pytest.raises(TypeError, match="layer 5 must be a Module; got int"):
+        net.extend([nn.Tanh(), 3])
+    assert len(net) == 4
+    with pytest.raises(TypeError, match="layer 4 must be a Module; got type"):
+        net.append(nn.Tanh)
+    with pytest.raises(TypeError, match="layer 0 must be a Module"):
+        net[0] = None
+    with pytest.raises(IndexError):
+        net[4] = nn.Tanh()
+
+
+def test_sequential_of_names():
+    net = nn.Sequential({"hidden": nn.Linear(3, 2, rng=0), "act": nn.Tanh()})
+    assert list(net.state_dict()) == ["hidden.W", "hidden.b"]
+    assert net["act"] is net[1]
+    net["act"] = nn.ReLU()
+    assert [name for name, _ in net[:1].named_children()] == ["hidden"]
+    assert repr(net[1:]) == "Sequential(\n  (act): ReLU()\n)"
+    net.append(nn.Tanh())
+    assert [name for name, _ in net.named_children()] == ["hidden", "act", "2"]
+    assert_array_equal(
+        net(np.ones((1, 3))).detach().numpy(), np.tanh(np.maximum(net[0](np.ones((1, 3))), 0)).detach().numpy()
+    )
+    for call in (lambda: net["no"], lambda: net.__setitem__("no", nn.Tanh())):
+        with pytest.raises(KeyError, match="no layer is called 'no'"):
+            call()
+    with pytest.raises(ValueError, match="the name '1' is taken"):
+        nn.Sequential({"1": nn.Tanh()}).append(nn.Tanh())
+    for name in ("a.b", "", 3):
+        with pytest.raises(TypeError, match="a name must be text without a dot"):
+            nn.Sequential({name: nn.Tanh()})
+
+
+def test_a_slice_of_a_sequential_counts_from_zero_and_shares_its_layers():
+    net = nn.Sequential(nn.Tanh(), nn.Linear(2, 2, rng=0), nn.Tanh())
+    part = net[1:].append(nn.ReLU())
+    assert [name for name, _ in part.named_children()] == ["0", "1", "2"]
+    assert part[0] is net[1]
+    assert len(net) == 3
+
+
+def test_residual_adds_and_refuses_other_shapes():
+    net = nn.Residual(nn.Linear(3, 3, rng=0))
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    assert_array_equal(net(x).detach().numpy(), x + net.f(x).detach().numpy())
+    assert [name for name, _ in net.named_parameters()] == ["f.W", "f.b"]
+    assert_array_equal(nn.Residual(nn.Tanh())([0.0, 100.0]).numpy(), [0, 101])
+    leaf = Tensor(x, requires_grad=True)
+    net(leaf).sum().backward()
+    assert_allclose(leaf.grad, 1 + net.f.W.detach().numpy().sum(axis=0) * np.ones((5, 3)), rtol=1e-14)
+    for f in (nn.Linear(3, 2, rng=0), nn.Linear(3, 1, rng=0)):
+        with pytest.raises(ShapeError, match=r"Residual: x is \(5, 3\), f\(x\) is \(5, .\); .*Linear"):
+            nn.Residual(f)(x)
+    with pytest.raises(TypeError, match="Residual: f must be a Module; got ufunc"):
+        nn.Residual(np.tanh)
 
 
 def test_sequential_keeps_attributes_assigned_to_it():

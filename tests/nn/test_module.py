@@ -100,6 +100,121 @@ def test_one_name_for_two_parameters_is_refused():
         module.state_dict()
 
 
+class Counted(nn.Module):
+    """Buffers of every kind."""
+
+    def __init__(self):
+        self.inner = nn.BatchNorm1d(2)
+        self.register_buffer("steps", 0)
+        self.register_buffer("scratch", [0.0], persistent=False)
+        self.register_buffer("nothing", None)
+        self.more = [nn.Buffer([True, False]), nn.Parameter(1.0)]
+
+
+def test_buffers_are_found_and_are_no_parameters():
+    module = Counted()
+    names = ["inner.running_mean", "inner.running_var", "inner.num_batches_tracked", "steps", "scratch", "more.0"]
+    assert [name for name, _ in module.named_buffers()] == names
+    assert [id(b) for b in module.buffers()] == [id(b) for _, b in module.named_buffers()]
+    assert [name for name, _ in module.named_parameters()] == ["inner.weight", "inner.bias", "more.1"]
+    assert module.nothing is None
+    assert module.steps.dtype == np.int64
+    assert set(module.state_dict()) == {*names, "inner.weight", "inner.bias", "more.1"} - {"scratch"}
+    with pytest.raises(TypeError, match="Tensor"):
+        module.register_buffer("text", "abc")
+
+
+def test_a_buffer_stays_one_in_copies():
+    module = Counted()
+    for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert type(twin.scratch) is nn.Buffer
+        assert not twin.scratch.persistent
+        assert twin.steps.persistent
+        twin.steps.data = 5
+        assert module.steps.item() == 0
+
+
+def test_children_are_those_directly_inside():
+    module = Everything()
+    assert [name for name, _ in module.named_children()] == ["first", "blocks.0", "blocks.1.1", "heads.a", "net"]
+    assert [id(m) for m in module.children()] == [id(m) for _, m in module.named_children()]
+    assert list(nn.Tanh().children()) == []
+
+
+def test_apply_goes_from_the_inside_out_and_once():
+    module, seen = Everything(), []
+    module.again = module.net
+    assert module.apply(lambda m: seen.append(m)) is module
+    named = {id(m): name for name, m in module.named_modules()}
+    order = ["first", "blocks.0", "blocks.1.1", "heads.a", "net.0", "net.1", "net", ""]
+    assert [named[id(m)] for m in seen] == order
+    a, b = nn.Module(), nn.Module()
+    a.other, b.other = b, a
+    seen.clear()
+    a.apply(seen.append)
+    assert seen == [b, a]
+
+
+def test_apply_fills_the_weights():
+    net = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2))
+    net.apply(lambda m: nn.init.ones_(m.W) if isinstance(m, nn.Linear) else None)
+    assert all((layer.W == 1).all() for layer in (net[0], net[2]))
+
+
+# --- precision --------------------------------------------------------------------------------------------------------
+
+
+def test_conversion_is_in_place_with_gradients_hooks_and_identity():
+    module, calls = Counted(), []
+    kept = [*module.parameters(), *module.buffers()]
+    module.inner.weight.register_hook(lambda ct: calls.append(ct.dtype))
+    (module.inner(np.eye(2)).sum() + module.more[1] * 1.0).backward()
+    grads = [p.grad for p in module.parameters()]
+    assert module.float() is module
+    assert [id(h) for h in [*module.parameters(), *module.buffers()]] == [id(h) for h in kept]
+    for p, g in zip(module.parameters(), grads, strict=True):
+        assert p.dtype == p.grad.dtype == np.float32
+        assert p.requires_grad
+        assert p.is_leaf
+        assert_array_equal(p.grad, g.astype(np.float32))
+    assert [b.dtype for b in module.buffers()] == [np.float32, np.float32, np.int64, np.int64, np.float32, np.bool_]
+    module.inner(np.eye(2, dtype=np.float32)).sum().backward()
+    assert module.inner.weight.grad.dtype == np.float32
+    assert calls == [np.float64, np.float32]
+    assert all(p.dtype == np.float64 for p in module.double().parameters())
+    assert module.to("float32").more[1].dtype == np.float32
+
+
+def test_conversion_sees_what_was_written_to_data_and_leaves_old_graphs():
+    layer = nn.Linear(2, 1, rng=0)
+    out = layer([[1.0, 2.0]]).sum()
+    layer.W.data[...] = 7.0
+    lent = layer.W.data
+    layer.float()
+    with pytest.raises(ValueError, match="read-only"):
+        lent[...] = 9.0
+    assert (layer.W == 7).all()
+    out.backward()
+    assert_array_equal(layer.W.grad, [[1, 2]])
+    assert layer.W.grad.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [int, "complex128", bool])
+def test_conversion_to_what_cannot_be_learned_is_refused(dtype):
+    layer = nn.Linear(2, 1, rng=0)
+    with pytest.raises(TypeError, match=r"Linear.to: dtype must be floating point; got"):
+        layer.to(dtype)
+    assert layer.W.dtype == np.float64
+
+
+def test_parameters_are_held_fixed_together():
+    net = nn.Sequential(nn.Linear(2, 2, rng=0), nn.Linear(2, 1, rng=0))
+    assert net.requires_grad_(False) is net
+    assert not net(np.ones((1, 2))).requires_grad
+    net.requires_grad_()
+    assert all(p.requires_grad for p in net.parameters())
+
+
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
@@ -190,6 +305,28 @@ def test_loading_is_all_or_nothing_and_names_every_difference(state, error, line
         assert line in str(caught.value)
     for name, value in module.state_dict().items():
         assert_array_equal(value, before[name])
+
+
+def test_buffers_are_loaded_with_the_rest_or_not_at_all():
+    module = Counted()
+    before, other = module.state_dict(), module.state_dict()
+    other |= {"steps": 7.0, "more.0": [0, 1], "inner.num_batches_tracked": np.float32(3)}
+    module.load_state_dict(other)
+    assert module.steps.item() == 7
+    assert module.steps.dtype == np.int64
+    assert module.more[0].dtype == np.bool_
+    assert_array_equal(module.more[0].numpy(), [False, True])
+    for bad, words in (({"steps": 1.5}, "steps has values that are no int64"), ({"more.0": [2, 0]}, "more.0.*bool")):
+        with pytest.raises(TypeError, match=words):
+            module.load_state_dict(before | bad)
+    missing = {k: v for k, v in before.items() if k != "inner.running_var"} | {"scratch": [1.0]}
+    with pytest.raises(
+        ValueError, match=r"nothing was loaded\n  missing: inner.running_var \(2,\)\n  unexpected: scratch"
+    ):
+        module.load_state_dict(missing)
+    with pytest.raises(ShapeError, match=r"shape: steps is \(1,\), wanted \(\)"):
+        module.load_state_dict(before | {"steps": [1]})
+    assert module.steps.item() == 7
 
 
 def test_copies_and_pickles_share_what_was_shared_and_nothing_else():

@@ -218,6 +218,12 @@ def _thetas(function: str, thetas: Iterable[npt.ArrayLike]) -> tuple[Float, ...]
             f"{function}: thetas must be a list of arrays (out, in + 1); got one array of shape {thetas.shape}, "
             f"dtype {thetas.dtype}. For a network of one layer: [theta]"
         )
+    if hasattr(thetas, "parameters"):
+        hint = "of a Linear layer it is numpy.column_stack([layer.b.data, layer.W.data])"
+        hint = "pass its thetas()" if hasattr(thetas, "thetas") else hint
+        raise TypeError(
+            f"{function}: thetas must be a list of arrays (out, in + 1); got a {type(thetas).__name__}, a model: {hint}"
+        )
     if isinstance(thetas, str | bytes | dict) or not isinstance(thetas, Iterable):
         raise TypeError(f"{function}: thetas must be a list of arrays (out, in + 1); got {type(thetas).__name__}")
     checked = tuple(real_array(function, f"thetas[{l}]", theta) for l, theta in enumerate(thetas))

@@ -49,6 +49,11 @@ def read_gradient(wrong: object, problem: Problem) -> Given:
         return _read_vector(np.asarray(wrong), problem)
     if not isinstance(wrong, list | tuple):
         hint = "; pass its .thetas" if hasattr(wrong, "thetas") else ""
+        if hasattr(wrong, "parameters"):
+            hint = (
+                ", a model; after backward() the gradient of each of its Linear layers is "
+                "numpy.column_stack([layer.b.grad, layer.W.grad])"
+            )
         raise TypeError(
             f"{FUNCTION}: wrong must be a list of arrays shaped like thetas, or one vector; "
             f"got {type(wrong).__name__}{hint}"

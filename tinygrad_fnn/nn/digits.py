@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Self
 
@@ -14,8 +14,10 @@ from ..modes import no_grad
 from ..randomness import Seed, as_generator
 from ..rules import Array, plain
 from ..tensor import Tensor
+from .activations import Sigmoid
+from .arguments import count_of, number_of
 from .functional import binary_cross_entropy_with_logits
-from .layers import Linear, Sigmoid, count_of
+from .layers import Linear
 from .module import Module
 from .targets import check_labels
 
@@ -162,9 +164,7 @@ class DigitNet(Module):
         ----------
         Equation (14) of docs/backprop.md.
         """
-        penalty = float(l2)
-        if not 0 <= penalty < np.inf:
-            raise ValueError(f"DigitNet.cost: l2 must be >= 0 and finite; got {l2}")
+        penalty = number_of("DigitNet.cost", "l2", l2, 0)
         z = self.logits(X)
         if z.ndim != 2:
             raise ShapeError(f"DigitNet.cost: X must be (m, {self.layers[0].W.shape[1]}); got {np.shape(X)}")
@@ -285,6 +285,8 @@ def _arrays(function: str, thetas: Iterable[Array]) -> list[ndarray]:
     """`thetas` as arrays of real numbers."""
     if isinstance(thetas, ndarray | Tensor) and thetas.ndim != 3:
         raise TypeError(f"{function}: thetas must be a list of arrays; got one of shape {thetas.shape}")
+    if not isinstance(thetas, Iterable) or isinstance(thetas, str | Mapping):
+        raise TypeError(f"{function}: thetas must be a list of arrays; got a {type(thetas).__name__}")
     arrays = [np.asarray(plain(theta)) for theta in thetas]
     for l, theta in enumerate(arrays):
         if theta.dtype.kind not in "biuf":

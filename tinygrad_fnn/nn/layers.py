@@ -1,21 +1,30 @@
-"""Layers: the affine map, the activations, and layers one after the other."""
+"""Layers that hold or rearrange: the affine map, dropout, and those that leave the values as they are."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
+from ..errors import ShapeError
+from ..ops import linear
 from ..randomness import Seed, as_generator
 from ..rules import Array
 from ..tensor import Tensor
-from . import functional
+from .arguments import count_of, floating_of, number_of
 from .init import glorot_bound, uniform
 from .module import Module, Parameter
 
-__all__ = ["Linear", "ReLU", "Sequential", "Sigmoid", "Softmax", "Tanh", "count_of"]
+__all__ = ["Dropout", "Flatten", "Identity", "Linear", "as_input", "dropout"]
+
+
+def as_input(function: str, x: Array, dtype: np.dtype[Any]) -> Array:
+    """`x` as a Tensor or array of numbers; integers and booleans in `dtype`, that of the layer."""
+    x = x if isinstance(x, Tensor) else np.asarray(x)
+    if x.dtype.kind not in "biufc":
+        raise TypeError(f"{function}: x has dtype {x.dtype}, wanted numbers")
+    return x.astype(dtype) if x.dtype.kind in "biu" else x
 
 
 class Linear(Module):
@@ -72,18 +81,14 @@ class Linear(Module):
     ) -> None:  # Any: a dtype in any of NumPy's spellings
         inputs = count_of("Linear", "in_features", in_features)
         outputs = count_of("Linear", "out_features", out_features)
-        if np.dtype(dtype).kind != "f":
-            raise TypeError(f"Linear: dtype must be floating point; got {np.dtype(dtype)}")
+        dtype = floating_of("Linear", dtype)
         bound, generator = glorot_bound(inputs, outputs), as_generator(rng)
         self.W = Parameter(uniform((outputs, inputs), bound, generator, dtype))
         self.b = Parameter(uniform((outputs,), bound, generator, dtype)) if bias else None
 
     def forward(self, x: Array) -> Tensor:
         """The pre-activations of `x`, shape (..., in_features) to (..., out_features)."""
-        x = x if isinstance(x, Tensor) else np.asarray(x)
-        if x.dtype.kind in "biu":
-            x = x.astype(self.W.dtype)
-        return functional.linear(x, self.W, self.b)
+        return linear(as_input("Linear", x, self.W.dtype), self.W, self.b)
 
     def extra_repr(self) -> str:
         """Its arguments."""
@@ -92,133 +97,133 @@ class Linear(Module):
         return f"{inputs}, {outputs}{'' if self.b is not None else ', bias=False'}{dtype}"
 
 
-class Sigmoid(Module):
-    """The logistic function, elementwise: see `functional.sigmoid`."""
-
-    def forward(self, z: Array) -> Tensor:
-        """Activations in [0, 1], shape of `z`."""
-        return functional.sigmoid(z)
-
-
-class Tanh(Module):
-    """The hyperbolic tangent, elementwise: see `numpy.tanh`."""
-
-    def forward(self, z: Array) -> Tensor:
-        """Activations in [-1, 1], shape of `z`."""
-        return functional.tanh(z)
-
-
-class ReLU(Module):
-    """The larger of `z` and 0, elementwise, with derivative 0 at 0: see `functional.relu`."""
-
-    def forward(self, z: Array) -> Tensor:
-        """Activations in [0, inf), shape of `z`."""
-        return functional.relu(z)
-
-
-class Softmax(Module):
-    """Exponentials divided by their sum: see `functional.softmax`.
+def dropout(x: Array, p: float = 0.5, training: bool = True, *, rng: Seed = None) -> Tensor:
+    """`x` with entries set to 0 by chance, the others scaled so that the expectation stays.
 
     Parameters
     ----------
-    axis : int
-        Along which the results sum to 1.
+    x : array_like or Tensor, any shape
+        Activations.
+    p : float in [0, 1]
+        Probability of each entry to be dropped.
+    training : bool
+        False gives `x` as it is.
+    rng : numpy.random.Generator, int or None
+        Where the choice comes from; the package's generator by default.
+
+    Returns
+    -------
+    Tensor, shape of `x`
+        ``x / (1 - p)`` or 0; all 0 for ``p = 1``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `p` is no number in [0, 1].
 
     Notes
     -----
-    `CrossEntropyLoss` takes the logits, before this layer.
+    An entry is kept where a number drawn evenly from [0, 1) is at least `p`: a seed drops the same entries in every
+    precision. What is dropped has no share in the result, NaN and infinity included.
+
+    References
+    ----------
+    Srivastava et al., *Dropout: a simple way to prevent neural networks from overfitting* (2014), section 10 for the
+    scaling at training time.
+
+    Examples
+    --------
+    >>> dropout(np.ones(6), 0.5, rng=0).tolist()
+    [2.0, 0.0, 0.0, 0.0, 2.0, 2.0]
     """
-
-    def __init__(self, axis: int = -1) -> None:
-        self.axis = operator.index(axis)
-
-    def forward(self, z: Array) -> Tensor:
-        """Probabilities, shape of `z`."""
-        return functional.softmax(z, axis=self.axis)
-
-    def extra_repr(self) -> str:
-        """Its axis."""
-        return f"axis={self.axis}"
+    share = number_of("dropout", "p", p, 0, 1)
+    t = x if isinstance(x, Tensor) else Tensor(x)
+    if t.dtype.kind in "biu":
+        t = t.astype(float)
+    if not training or not share:
+        return t
+    keep = as_generator(rng).random(t.shape) >= share
+    return np.where(keep, t if share == 1 else t * (1 / (1 - share)), 0)  # type: ignore[return-value]  # as for tanh
 
 
-class Sequential(Module):
-    """Modules one after the other, each on the result of the one before.
+class Dropout(Module):
+    """Entries set to 0 by chance while training, and nothing in evaluation mode: see `functional.dropout`.
 
     Parameters
     ----------
-    *layers : Module
-        Listed under the names '0', '1', ...
+    p : float in [0, 1]
+        Probability of each entry to be dropped.
+    rng : numpy.random.Generator, int or None
+        Where the choice comes from. A seed starts a generator of the layer's own, which moves on with each call; None
+        is the package's, see `manual_seed`.
 
     Raises
     ------
-    TypeError
-        If one of them is no Module.
+    TypeError, ValueError
+        If `p` is no number in [0, 1].
 
     Examples
     --------
-    >>> net = Sequential(Linear(400, 25, rng=0), Sigmoid(), Linear(25, 10, rng=1))
-    >>> net
-    Sequential(
-      (0): Linear(400, 25)
-      (1): Sigmoid()
-      (2): Linear(25, 10)
-    )
-    >>> [name for name, _ in net.named_parameters()]
-    ['0.W', '0.b', '2.W', '2.b']
-    >>> len(net), net[-1], len(net[:2])
-    (3, Linear(25, 10), 2)
+    >>> layer = Dropout(0.25, rng=0)
+    >>> layer(np.ones(4)).shape, layer.eval()([1.0, 2.0])
+    ((4,), Tensor([1., 2.]))
     """
 
-    def __init__(self, *layers: Module) -> None:
-        for i, layer in enumerate(layers):
-            if not isinstance(layer, Module):
-                hint = "; give its layers one by one: Sequential(*layers)" if isinstance(layer, list | tuple) else ""
-                hint = "; make an object of it: " + layer.__name__ + "(...)" if isinstance(layer, type) else hint
-                raise TypeError(f"Sequential: layer {i} must be a Module; got {type(layer).__name__}{hint}")
-        self._layers = layers
+    def __init__(self, p: float = 0.5, *, rng: Seed = None) -> None:
+        self.p = number_of("Dropout", "p", p, 0, 1)
+        # Not the package's generator itself: a copy of the layer would have a copy of that, beyond `manual_seed`.
+        self.rng = None if rng is None else as_generator(rng)
 
-    def _members(self) -> Mapping[str, object]:
-        own = {str(i): layer for i, layer in enumerate(self._layers)}
-        return own | {name: value for name, value in vars(self).items() if name != "_layers"}
+    def forward(self, x: Array) -> Tensor:
+        """Activations of the shape of `x`."""
+        return dropout(x, self.p, self.training, rng=self.rng)
 
-    def forward(self, x: Array) -> Array:
-        """The result of the last layer."""
-        for layer in self._layers:
-            x = layer(x)
-        return x
-
-    def __len__(self) -> int:
-        return len(self._layers)
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self._layers)
-
-    @overload
-    def __getitem__(self, index: int) -> Module: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequential: ...
-    def __getitem__(self, index: int | slice) -> Module:
-        """A layer, or for a slice a Sequential of the same layers."""
-        return Sequential(*self._layers[index]) if isinstance(index, slice) else self._layers[index]
+    def extra_repr(self) -> str:
+        """Its probability."""
+        return f"p={self.p:g}"
 
 
-def count_of(function: str, name: str, value: object) -> int:
-    """`value` as a positive int.
+class Flatten(Module):
+    """The axes from `start_dim` to `end_dim` made one.
+
+    Parameters
+    ----------
+    start_dim, end_dim : int
+        The first and the last of them; by default all but that of the examples.
 
     Raises
     ------
-    TypeError
-        If it is no integer.
-    ValueError
-        If it is not positive.
+    ShapeError
+        On a call, if the input has no such axes.
 
     Examples
     --------
-    >>> count_of("Linear", "in_features", np.int64(3))
-    3
+    >>> Flatten()(np.zeros((5, 20, 20))).shape
+    (5, 400)
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{function}: {name} must be an integer > 0; got {value!r}")
-    if value <= 0:
-        raise ValueError(f"{function}: {name} must be > 0; got {value}")
-    return int(value)
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim, self.end_dim = operator.index(start_dim), operator.index(end_dim)
+
+    def forward(self, x: Array) -> Tensor:
+        """The same numbers."""
+        t = x if isinstance(x, Tensor) else Tensor(x)
+        first, last = (k + t.ndim if k < 0 else k for k in (self.start_dim, self.end_dim))
+        if not 0 <= first <= last < t.ndim:
+            raise ShapeError(
+                f"Flatten: axes {self.start_dim} to {self.end_dim} are not there; the input has shape {t.shape}"
+            )
+        between = t.shape[first : last + 1]
+        return t.reshape(*t.shape[:first], int(np.prod(between, dtype=np.intp)), *t.shape[last + 1 :])
+
+    def extra_repr(self) -> str:
+        """Its axes."""
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Identity(Module):
+    """What it is given, as a Tensor: holds the place of a layer that is left out."""
+
+    def forward(self, x: Array) -> Tensor:
+        """`x` itself."""
+        return x if isinstance(x, Tensor) else Tensor(x)

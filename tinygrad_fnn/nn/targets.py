@@ -5,16 +5,19 @@ It stands apart because every loss asks the same questions, and the errors must 
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
 from numpy import ndarray
 
 from ..errors import ShapeError
-from ..rules import Array
+from ..ops.scipy_calls import refuse_tracked
+from ..rules import Array, plain
 from ..tensor import Tensor
 
-__all__ = ["REDUCTIONS", "check_labels", "check_reduction", "floats", "fractions", "reduced", "rows_of", "targets"]
+__all__ = ["REDUCTIONS", "check_labels", "check_reduction", "check_rows", "class_weights", "counting_labels"]
+__all__ += ["counts_of", "factors", "floats", "fractions", "reduced", "rows_of", "targets", "values_of"]
 
 REDUCTIONS: Final = ("mean", "sum", "none", "course")
 
@@ -22,24 +25,41 @@ REDUCTIONS: Final = ("mean", "sum", "none", "course")
 TOLERANCE: Final = 1e-6
 
 
-def check_reduction(function: str, reduction: str) -> str:
-    """`reduction` if it is one of `REDUCTIONS`, else a ValueError that lists them."""
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"{function}: reduction must be one of {', '.join(map(repr, REDUCTIONS))}; got {reduction!r}")
+def check_reduction(function: str, reduction: str, choices: tuple[str, ...] = REDUCTIONS) -> str:
+    """`reduction` if it is one of `choices`, else an error that lists them."""
+    wanted = f"{function}: reduction must be one of {', '.join(map(repr, choices))}"
+    if not isinstance(reduction, str):
+        raise TypeError(f"{wanted}; got a {type(reduction).__name__}. Weights go by name: weight=...")
+    if reduction not in choices:
+        raise ValueError(f"{wanted}; got {reduction!r}")
     return reduction
 
 
-def reduced(function: str, loss: Tensor, reduction: str) -> Tensor:
-    """One number out of the losses of all elements; for the course the last of several axes is that of the classes."""
-    if reduction == "none":
-        return loss
-    total = loss.sum()
+def reduced(function: str, loss: Array, reduction: str, counts: ndarray | None = None) -> Tensor:
+    """One number out of the losses of all elements; for the course the last of several axes is that of the classes.
+
+    `counts` is what each element counts in an average; all the same without it.
+    """
+    if reduction != "none":
+        divisor = _divisor(function, loss.shape, reduction, counts)
+        loss = loss.sum() / divisor if divisor != 1 else loss.sum()
+    return loss  # type: ignore[no-any-return]  # a Tensor, which NumPy's functions are not declared to give
+
+
+def _divisor(function: str, shape: tuple[int, ...], reduction: str, counts: ndarray | None) -> float:
     if reduction == "sum":
-        return total
-    count = loss.size
-    if not count:
-        raise ValueError(f"{function}: reduction={reduction!r} of no elements; the shape is {loss.shape}")
-    return total / (count // loss.shape[-1] if reduction == "course" and loss.ndim > 1 else count)
+        return 1
+    size = math.prod(shape)
+    if not size:
+        raise ValueError(f"{function}: reduction={reduction!r} of no elements; the shape is {shape}")
+    if counts is not None:
+        count = float(counts.sum())
+        if not count:
+            raise ValueError(f"{function}: reduction={reduction!r}, but no target counts: ignored, or of weight 0")
+        return count
+    if reduction == "batchmean":
+        return shape[0] if shape else 1
+    return size // shape[-1] if reduction == "course" and len(shape) > 1 else size
 
 
 def floats(function: str, name: str, value: Array) -> Tensor:
@@ -97,6 +117,57 @@ def check_labels(function: str, labels: Any, count: int, shape: tuple[int, ...])
         bad = labels.min() if labels.min() < 0 else labels.max()
         hint = " Label 10 of the course's files is digit 0: data.load_mat_digits maps it." if bad == 10 == count else ""
         raise ValueError(f"{function}: label {bad} is outside 0 ... {count - 1}.{hint}")
+
+
+def counting_labels(
+    function: str, labels: Array, count: int, shape: tuple[int, ...], ignored: int | None
+) -> tuple[ndarray, ndarray | None]:
+    """Checked labels, with 0 in the place of those that are `ignored`; and which count, None if all do."""
+    values = values_of(labels if isinstance(labels, Tensor) else np.asarray(labels))
+    counted = None
+    if ignored is not None and values.dtype.kind in "iu":
+        counted = values != ignored
+        if counted.all():
+            counted = None
+        else:
+            values = np.where(counted, values, 0)
+    check_labels(function, values, count, shape)
+    return values, counted
+
+
+def counts_of(labels: ndarray, weights: ndarray | None, counted: ndarray | None) -> ndarray | None:
+    """What each label counts: the weight of its class, and nothing if it is ignored; None if all count the same."""
+    if weights is None:
+        return counted
+    own: ndarray = weights[labels]
+    return own if counted is None else own * counted
+
+
+def check_rows(function: str, name: str, z: Tensor) -> int:
+    """The number of classes of `z`, which must be rows of them, or one."""
+    if z.ndim not in (1, 2) or not z.shape[-1]:
+        raise ShapeError(f"{function}: {name} must be (m, K) or (K,), with K > 0 classes; got {z.shape}")
+    return z.shape[-1]
+
+
+def factors(function: str, name: str, weight: Array, z: Tensor) -> ndarray:
+    """Weights as an array in the dtype of `z`, to whose shape they broadcast."""
+    refuse_tracked(function, name, weight)
+    values = np.asarray(plain(weight))
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"{function}: {name} has dtype {values.dtype}, wanted real numbers")
+    if values.ndim > z.ndim or any(n not in (1, m) for n, m in zip(values.shape[::-1], z.shape[::-1], strict=False)):
+        raise ShapeError(f"{function}: {name} is {values.shape}, which does not broadcast to {z.shape}")
+    if values.size and not values.min() >= 0:
+        raise ValueError(f"{function}: {name} must be >= 0; it has {values.min():g}")
+    return values.astype(z.dtype)
+
+
+def class_weights(function: str, weight: Array, count: int, z: Tensor) -> ndarray:
+    """A weight for each class, in the dtype of `z`."""
+    if np.shape(plain(weight)) != (count,):
+        raise ShapeError(f"{function}: weight is {np.shape(plain(weight))}, wanted one for each class, {(count,)}")
+    return factors(function, "weight", weight, z)
 
 
 def rows_of(labels: ndarray, z: Tensor) -> ndarray:

@@ -4,6 +4,7 @@
 """
 
 from . import (
+    activations,
     arithmetic,
     choice,
     complexes,
@@ -46,7 +47,7 @@ from .indexing import one_hot
 from .logistic import log_sigmoid, log_softmax, logsumexp, relu, sigmoid, softmax, softplus
 from .products import linear
 
-__all__ = ["arithmetic", "choice", "complexes", "constants", "contractions", "convolution", "cumulative"]
+__all__ = ["activations", "arithmetic", "choice", "complexes", "constants", "contractions", "convolution", "cumulative"]
 __all__ += ["decompositions", "determinant", "diagonals", "differences", "einsum", "elementary", "fourier"]
 __all__ += ["indexing", "joining", "least_squares", "linalg", "linear", "log_sigmoid", "log_softmax"]
 __all__ += ["logistic", "logsumexp", "losses", "methods", "nans", "one_hot", "ordering"]

@@ -11,6 +11,7 @@ from numpy import ndarray
 from ..backward import grad
 from ..errors import MissingExtraError
 from ..tensor import Tensor
+from .flat import store, unrolled
 from .lbfgs import Minimum, lbfgs
 
 __all__ = ["Minimum", "Progress", "minimize"]
@@ -49,17 +50,6 @@ class _Objective:
         self.latest: tuple[bytes, float, ndarray] | None = None
         self._slopes: tuple[bytes, tuple[Tensor | None, ...]] | None = None
 
-    def vector(self) -> ndarray:
-        """The parameters as they are."""
-        return np.concatenate([p._value.ravel() for p in self.params]).astype(float)
-
-    def store(self, x: ndarray) -> None:
-        """Put a vector into the parameters."""
-        start = 0
-        for p in self.params:
-            p._store(np.array(x[start : start + p.size], p.dtype).reshape(p.shape))
-            start += p.size
-
     def cost(self) -> Tensor:
         """What the closure gives, checked."""
         J = self.closure()
@@ -69,7 +59,7 @@ class _Objective:
 
     def __call__(self, x: ndarray) -> tuple[float, ndarray]:
         """Cost and gradient at `x`."""
-        self.store(x)
+        store(self.params, x)
         J = self.cost()
         slopes = grad(J, self.params)
         g = np.concatenate([s._data.ravel() for s in slopes if s is not None]).astype(float)
@@ -81,7 +71,7 @@ class _Objective:
         """The Hessian at `x` times `v`: the derivative of the gradient's product with `v`."""
         at = x.tobytes()
         if self._slopes is None or self._slopes[0] != at:  # one recorded gradient serves all products at this x
-            self.store(x)
+            store(self.params, x)
             self._slopes = at, grad(self.cost(), self.params, create_graph=True)
         pieces = np.split(v, np.cumsum([p.size for p in self.params])[:-1])
         slopes = [s for s in self._slopes[1] if s is not None]
@@ -165,7 +155,7 @@ def minimize(
     params = _parameters(model)
     objective = _Objective(params, closure)
     bar = _bar(maxiter) if progress else None
-    start = objective.vector()
+    start = unrolled(params)
     J, _ = objective(start)
     if not np.isfinite(J):
         raise FloatingPointError(f"minimize: the cost is {J} at the start; detect_anomaly() finds where it comes from")
@@ -181,7 +171,7 @@ def minimize(
         if callback is not None:
             if objective.latest is None or objective.latest[0] != reached.tobytes():
                 objective(reached)  # the line search went on after the point it chose
-            objective.store(reached)
+            store(params, reached)
             assert objective.latest is not None
             _, cost, g = objective.latest
             if callback(Progress(iteration, cost, float(np.abs(g).max()), objective.evaluations)):
@@ -197,7 +187,7 @@ def minimize(
             result = _by_scipy(objective, start, method, tol, each, limits | (options or {}))
         reached = result.x
     finally:  # also when interrupted: the parameters are those of the last iteration, not of a step of its search
-        objective.store(reached)
+        store(params, reached)
         if bar is not None:
             bar.close()
     return result
