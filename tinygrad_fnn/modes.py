@@ -10,7 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 __all__ = [
     "MODE",
@@ -24,6 +24,8 @@ __all__ = [
     "strict_edges",
     "traced",
 ]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Mode:
@@ -137,7 +139,7 @@ def traced(trace: Any) -> Iterator[None]:
         MODE.reset(token)
 
 
-def effect(method: Callable[..., Any]) -> Callable[..., Any]:
+def effect(method: F) -> F:
     """A method that is there for what it does (an optimiser's step): a trace notes that it was called, not what it did."""
 
     @functools.wraps(method)
@@ -145,7 +147,7 @@ def effect(method: Callable[..., Any]) -> Callable[..., Any]:
         trace = MODE.get().trace
         return method(*args, **kwargs) if trace is None else trace.called(method, *args, **kwargs)
 
-    return call
+    return call  # type: ignore[return-value]  # the same signature, which wraps() cannot say of a TypeVar
 
 
 def is_grad_enabled() -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy import ndarray
 
+from ..modes import effect
 from ..tensor import Tensor
 from .flat import Group, Vector
 
@@ -157,6 +158,7 @@ class Optimizer:
 
     # --- training -----------------------------------------------------------------------------------------------
 
+    @effect
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the accumulated gradients; with ``set_to_none=False`` they become zeros, and still count as given."""
         for group in self.param_groups:
@@ -166,6 +168,7 @@ class Optimizer:
                 else:
                     p.grad = np.zeros(p.shape, p.dtype)
 
+    @effect
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update each parameter that has a gradient.
 

@@ -173,7 +173,7 @@ class Trace:
         with traced(None):
             result = fun(*args, **params)
         self.steps.append(Step(fun, tuple(map(Constant, args)), params, None, anew=True))
-        return result
+        return wrapped(np.asarray(result)) if isinstance(result, float) else result
 
 
 def accumulate(node: Node, share: ndarray) -> None:
