@@ -12,18 +12,8 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, Final, TypeVar
 
-__all__ = [
-    "MODE",
-    "Mode",
-    "Switch",
-    "detect_anomaly",
-    "effect",
-    "enable_grad",
-    "is_grad_enabled",
-    "no_grad",
-    "strict_edges",
-    "traced",
-]
+__all__ = ["MODE", "Mode", "Switch", "Unforeseen", "detect_anomaly", "effect", "enable_grad", "is_grad_enabled"]
+__all__ += ["no_grad", "strict_edges", "traced"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -126,6 +116,10 @@ detect_anomaly = _switch(
 )
 
 
+class Unforeseen(Exception):  # noqa: N818  # a way to go, not an error
+    """A value asks for another way than the one that was recorded; a replay that meets it starts again as always."""
+
+
 @contextlib.contextmanager
 def traced(trace: Any) -> Iterator[None]:
     """The mode in which `trace` is told of every operation; None for one in which nobody is."""
@@ -140,7 +134,7 @@ def traced(trace: Any) -> Iterator[None]:
 
 
 def effect(method: F) -> F:
-    """A method that is there for what it does (an optimiser's step): a trace notes that it was called, not what it did."""
+    """A method that is there for what it does, as an optimiser's step: a trace notes that it was called."""
 
     @functools.wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:

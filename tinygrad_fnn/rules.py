@@ -18,8 +18,8 @@ import numpy as np
 
 from .modes import MODE
 
-__all__ = ["RULES", "TOGETHER", "Rule", "Sample", "Term", "composite", "constant", "dispatching", "elementwise"]
-__all__ += ["on_plain_arrays", "primitive", "reduction", "sample"]
+__all__ = ["RULES", "TOGETHER", "Rule", "Sample", "Term", "composite", "constant", "dispatching", "drawn"]
+__all__ += ["elementwise", "on_plain_arrays", "primitive", "reduction", "sample"]
 
 Array = Any  # an ndarray, a NumPy scalar, a Python number, or a Tensor: what a rule's text may meet
 Function = Callable[..., Any]
@@ -349,6 +349,12 @@ def on_plain_arrays(fun: Function, *args: Any, **params: Any) -> Any:
     if trace is not None:
         return trace.constant(fun, args, params)
     return fun(*map(plain, args), **{key: plain(value) for key, value in params.items()})
+
+
+def drawn(fun: Function, *args: Any) -> Any:
+    """What `fun` draws by chance; a trace notes the draw and not what came out."""
+    trace = MODE.get().trace
+    return fun(*args) if trace is None else trace.drawn(fun, *args)
 
 
 def plain(value: Any) -> Any:

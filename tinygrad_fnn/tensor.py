@@ -444,6 +444,7 @@ class Tensor:
 
     @data.setter
     def data(self, values: Any) -> None:
+        self._escape("its .data was set")
         if not self.is_leaf:
             raise GraphError(
                 f"data: a result of {self._known_node().name} cannot be set; set a leaf, or use t[...] = v"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy import ndarray
 
 from ..ops import log_sigmoid, relu, softplus
 from ..ops.losses import bce_of_logits, bce_of_probabilities, cross_entropy_rows
 from ..ops.scipy_calls import refuse_tracked
-from ..rules import Array
+from ..rules import Array, on_plain_arrays
 from ..tensor import Tensor
 from .arguments import number_of
 from .targets import (
@@ -140,15 +141,17 @@ def binary_cross_entropy(p: Array, y: Array, reduction: str = "mean", *, weight:
     name = "binary_cross_entropy"
     check_reduction(name, reduction)
     p = floats(name, "p", p)
-    if p.size:
-        low, high = p._value.min(), p._value.max()
-        if low < 0 or high > 1:
-            raise ValueError(
-                f"{name}: p must be in [0, 1]; it reaches from {low:g} to {high:g}. "
-                "Logits go to binary_cross_entropy_with_logits"
-            )
+    on_plain_arrays(_check_probabilities, p, name)
     loss = bce_of_probabilities(p, fractions(name, "p", p, y))
     return reduced(name, loss if weight is None else loss * factors(name, "weight", weight, p), reduction)
+
+
+def _check_probabilities(p: ndarray, name: str) -> None:
+    if p.size and (p.min() < 0 or p.max() > 1):
+        raise ValueError(
+            f"{name}: p must be in [0, 1]; it reaches from {p.min():g} to {p.max():g}. "
+            "Logits go to binary_cross_entropy_with_logits"
+        )
 
 
 def sigmoid_focal_loss(
@@ -277,8 +280,7 @@ def cross_entropy(
         y, counts = rows_of(labels, z), counts_of(labels, weights, counted)
     else:
         counted, y = None, targets(name, "logits", z, y)
-        if y.size and not values_of(y).min() >= 0:
-            raise ValueError(f"{name}: target holds a negative probability or NaN; target is {y.shape}")
+        on_plain_arrays(_check_not_negative, y, name)
     if smoothing:
         y = y * (1 - smoothing) + smoothing / classes
     if weights is not None:
@@ -286,6 +288,11 @@ def cross_entropy(
     if counted is not None:
         y = y * counted[..., np.newaxis]
     return reduced(name, cross_entropy_rows(z, y).reshape(z.shape[:-1]), reduction, counts)
+
+
+def _check_not_negative(y: ndarray, name: str) -> None:
+    if y.size and not y.min() >= 0:
+        raise ValueError(f"{name}: target holds a negative probability or NaN; target is {y.shape}")
 
 
 def nll_loss(

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import GraphError
-from ..modes import is_grad_enabled
+from ..modes import MODE, is_grad_enabled
 from ..rules import Array
 from ..tensor import Node, Tensor, apply
 
@@ -60,6 +60,9 @@ class Handle:
 
 def call_hooked(module: Any, hooks: Hooks, args: tuple[Array, ...], kwargs: dict[str, Array]) -> Array:
     """What calling a module with hooks computes."""
+    trace = MODE.get().trace
+    if trace is not None:
+        trace.fail("a hook of a module was called")
     backward = list(hooks.backward.values()) if is_grad_enabled() else []
     if backward:  # a node of its own for each argument: its cotangent is what comes through this module alone
         args = tuple(twin(a) if tracked(a) else a for a in args)

@@ -6,11 +6,12 @@ import operator
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from ..errors import ShapeError
 from ..ops import linear
 from ..randomness import Seed, as_generator
-from ..rules import Array
+from ..rules import Array, drawn
 from ..tensor import Tensor
 from .arguments import count_of, floating_of, number_of
 from .init import glorot_bound, uniform
@@ -142,8 +143,12 @@ def dropout(x: Array, p: float = 0.5, training: bool = True, *, rng: Seed = None
         t = t.astype(float)
     if not training or not share:
         return t
-    keep = as_generator(rng).random(t.shape) >= share
+    keep = drawn(_kept, rng, t.shape, share)
     return np.where(keep, t if share == 1 else t * (1 / (1 - share)), 0)  # type: ignore[return-value]  # as for tanh
+
+
+def _kept(rng: Seed, shape: tuple[int, ...], share: float) -> ndarray:
+    return as_generator(rng).random(shape) >= share
 
 
 class Dropout(Module):

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from ..errors import ShapeError
 from ..modes import no_grad
-from ..rules import Array
+from ..rules import Array, on_plain_arrays
 from ..tensor import Tensor
 from .arguments import count_of, floating_of, number_of
 from .layers import as_input
@@ -116,7 +117,8 @@ class BatchNorm1d(Module):
                     "Call eval() on the network for single examples"
                 )
             out, mean, variance = _normalized(x, (0, 2) if x.ndim == 3 else (0,), self.eps)
-            self._track(mean, variance, count)
+            if self.running_mean is not None:
+                on_plain_arrays(self._track, mean, variance, count)
         else:
             deviation: Array = np.sqrt(self.running_var.reshape(*column) + self.eps)
             out = (x - self.running_mean.reshape(*column)) / deviation
@@ -124,7 +126,7 @@ class BatchNorm1d(Module):
             out = out * self.weight.reshape(*column) + self.bias.reshape(*column)
         return out  # type: ignore[no-any-return]  # a Tensor, which NumPy's functions are not declared to give
 
-    def _track(self, mean: Array, variance: Array, count: int) -> None:
+    def _track(self, mean: ndarray, variance: ndarray, count: int) -> None:
         """Let the running statistics follow those of a batch."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
@@ -135,7 +137,7 @@ class BatchNorm1d(Module):
             unbiased = variance * (count / (count - 1))
             for running, new in ((self.running_mean, mean), (self.running_var, unbiased)):
                 now: Tensor = running
-                now += share * (new.detach().ravel() - now)
+                now += share * (new.ravel() - now)
 
     def extra_repr(self) -> str:
         """Its arguments."""

@@ -12,8 +12,9 @@ import numpy as np
 from numpy import ndarray
 
 from ..errors import ShapeError
+from ..modes import MODE, Unforeseen
 from ..ops.scipy_calls import refuse_tracked
-from ..rules import Array, plain
+from ..rules import Array, on_plain_arrays, plain
 from ..tensor import Tensor
 
 __all__ = ["REDUCTIONS", "check_labels", "check_reduction", "check_rows", "class_weights", "counting_labels"]
@@ -91,13 +92,16 @@ def targets(function: str, name: str, z: Tensor, y: Array) -> Tensor | ndarray:
 def fractions(function: str, name: str, z: Tensor, y: Array) -> Tensor | ndarray:
     """`targets`, in [0, 1]."""
     checked = targets(function, name, z, y)
-    values = values_of(checked)
+    on_plain_arrays(_check_fractions, checked, function)
+    return checked
+
+
+def _check_fractions(values: ndarray, function: str) -> None:
     if values.size:
         low, high = values.min(), values.max()
         if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
             hint = ". Labels become targets by one_hot" if 1 < high < np.inf and not (values % 1).any() else ""
             raise ValueError(f"{function}: targets must be in [0, 1]; they reach from {low:g} to {high:g}{hint}")
-    return checked
 
 
 def check_labels(function: str, labels: Any, count: int, shape: tuple[int, ...]) -> None:  # Any: an array, or a user's
@@ -123,6 +127,8 @@ def counting_labels(
     function: str, labels: Array, count: int, shape: tuple[int, ...], ignored: int | None
 ) -> tuple[ndarray, ndarray | None]:
     """Checked labels, with 0 in the place of those that are `ignored`; and which count, None if all do."""
+    if isinstance(labels, Tensor) and MODE.get().trace is not None:
+        return on_plain_arrays(_all_counting, labels, function, count, shape, ignored), None
     values = values_of(labels if isinstance(labels, Tensor) else np.asarray(labels))
     counted = None
     if ignored is not None and values.dtype.kind in "iu":
@@ -133,6 +139,14 @@ def counting_labels(
             values = np.where(counted, values, 0)
     check_labels(function, values, count, shape)
     return values, counted
+
+
+def _all_counting(labels: ndarray, function: str, count: int, shape: tuple[int, ...], ignored: int | None) -> ndarray:
+    """`counting_labels` where none is ignored."""
+    values, counted = counting_labels(function, labels, count, shape, ignored)
+    if counted is not None:
+        raise Unforeseen
+    return values
 
 
 def counts_of(labels: ndarray, weights: ndarray | None, counted: ndarray | None) -> ndarray | None:
@@ -172,11 +186,19 @@ def class_weights(function: str, weight: Array, count: int, z: Tensor) -> ndarra
 
 def rows_of(labels: ndarray, z: Tensor) -> ndarray:
     """A row for each label with a 1 in its column, in the dtype of the logits `z`."""
-    rows: ndarray = np.equal.outer(labels, np.arange(z.shape[-1])).astype(z.dtype)
+    rows: ndarray = on_plain_arrays(_rows_of, labels, z.shape[-1], z.dtype)
+    return rows
+
+
+def _rows_of(labels: ndarray, count: int, dtype: Any) -> ndarray:
+    rows: ndarray = np.equal.outer(labels, np.arange(count)).astype(dtype)
     rows.flags.writeable = False  # nobody else has it, so it need not be copied when it is kept
     return rows
 
 
 def values_of(y: Tensor | ndarray) -> ndarray:
     """The values of a Tensor, tracked or not, or of an array."""
-    return y._value if isinstance(y, Tensor) else y
+    if isinstance(y, Tensor):
+        y._escape("a loss looked at its values")
+        return y._value
+    return y

@@ -187,7 +187,7 @@ def _unevaluated(fun: Any, p: Any, y: Tensor) -> Node:
     term = rule.terms[0]
     assert term is not None
     assert term.take is not None
-    values = [p._read(), y._read()]
+    values = [p._value, y._value]
     return Node(((p._node, term.pull, term.take(values, {}, 0), 0),), rule, p.shape, np.result_type(*values))
 
 

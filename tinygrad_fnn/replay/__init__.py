@@ -21,15 +21,17 @@ from typing import Any, Final
 from numpy import ndarray
 
 from ..errors import GraphError
-from ..modes import MODE, traced
+from ..modes import MODE, Unforeseen, traced
+from ..randomness import as_generator
 from ..tensor import Tensor
 from .code import Unrepeatable
 from .outside import Outside
-from .plan import NotANumber, Plan, Record
+from .plan import Plan, Record
 from .trace import Trace, wrapped
 
 __all__ = ["Compiled", "Plan", "compile"]
 
+MOST: Final = 100  # plans of a thread; further kinds of arguments run as always
 SCALARS: Final = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -83,6 +85,8 @@ class Compiled:
         key = (mode.record, tuple(kwargs), *map(_kind, args), *map(_kind, kwargs.values()))
         signature = signatures.get(key)
         if signature is None:
+            if len(signatures) >= MOST or any(isinstance(a, list | tuple | dict) for a in (*args, *kwargs.values())):
+                return self._eager(args, kwargs)
             signature = signatures[key] = _Signature((args, kwargs))
         if signature.refused:
             return self._eager(args, kwargs)
@@ -91,12 +95,13 @@ class Compiled:
         plan = signature.plan
         if plan is not None:
             if plan.valid():
-                states = [g.bit_generator.state for g in plan.generators]
+                generators = list(map(as_generator, plan.generators))
+                states = [g.bit_generator.state for g in generators]
                 self._local.running = True
                 try:
                     return plan.run(tensors, arrays)
-                except NotANumber:
-                    for g, state in zip(plan.generators, states, strict=True):
+                except Unforeseen:
+                    for g, state in zip(generators, states, strict=True):
                         g.bit_generator.state = state
                     return self._eager(args, kwargs)
                 finally:
@@ -190,7 +195,7 @@ def compile(fun: Callable[..., Any] | None = None, *, fallback: str = "warn") ->
     -------
     Compiled
         Called like `fun`. There is one plan for each combination of shapes, dtypes, layouts and other arguments, in
-        each thread.
+        each thread, and a hundred at most; further kinds, and arguments that are lists, tuples or dicts, run as always.
 
     Raises
     ------
@@ -199,7 +204,8 @@ def compile(fun: Callable[..., Any] | None = None, *, fallback: str = "warn") ->
 
     Notes
     -----
-    Results are those of `fun` to the bit. Only sums over the rows of large arrays may be added up in another order:
+    Results are those of `fun` to the bit, and so are gradients that start from 1: of a result that is computed with
+    further they are products of two numbers that the eager walk multiplies in another order. Only sums over the rows of large arrays may be added up in another order:
     where tall batches are cut into blocks, or NumPy would have reused the memory, and so the layout, of a temporary.
     What `fun` returns, and every `.grad`, is the caller's own. Floating-point warnings are not given.
 

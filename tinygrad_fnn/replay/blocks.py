@@ -120,11 +120,11 @@ def _put_into_loop(code: Code, outputs: Sequence[str], length: int, rows: int) -
                 return False
             after.append(line)
             late.update(line.targets)
-        elif not line.targets and (line.anew or after or line.fun is accumulate):
-            after.append(line)  # an effect; what follows stays behind it
-            late.update(line.targets)
-            if any(n in made for n in line.operands):
+        elif not line.targets:  # an effect, whose order with what it may change stays; or a check
+            if made.intersection(line.operands):
                 return False
+            idle = not inside and not after
+            (before if idle or not (line.anew or line.fun is accumulate) else after).append(line)
         elif not tall or not any(n in made or axes[i] is not None for i, n in enumerate(line.operands)):
             if line.fun is values_of and after:
                 return False

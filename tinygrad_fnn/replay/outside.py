@@ -51,6 +51,11 @@ class Outside:
             self._enter(thing)
         elif hasattr(thing, "named_modules") or (hasattr(thing, "__dict__") and not _of_a_library(type(thing))):
             self._enter(vars(thing))
+            for kind in type(thing).__mro__:
+                if not _of_a_library(kind):
+                    for value in vars(kind).values():
+                        if inspect.isfunction(value):
+                            self._look(value)
 
     def _look_into(self, fun: Any) -> None:
         if not _of_a_library(fun):

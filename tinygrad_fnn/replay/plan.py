@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from ..backward import grad
 from ..errors import GraphError
-from ..modes import traced
+from ..modes import Unforeseen, traced
 from ..rules import Rule, Term
 from ..tensor import Node, Tensor
 from .blocks import Loop, in_blocks
@@ -19,11 +19,7 @@ from .outside import Outside
 from .program import Program
 from .trace import Argument, Found, Operand, Result, Trace, accumulate, wrapped
 
-__all__ = ["NotANumber", "Plan", "Record"]
-
-
-class NotANumber(Exception):  # noqa: N818  # a way to go, not an error
-    """A gradient holds a NaN: the careful walk is wanted."""
+__all__ = ["Plan", "Record"]
 
 
 class Record:
@@ -133,8 +129,8 @@ class Plan:
         in_blocks(code, names)
         _with_checks(code, names[len(values) :])
         self.program = Program(code, code.inputs, names)
-        drawing = [code.constants.get(n) for line in code.lines if line.anew for n in line.operands]
-        self.generators = [g for g in drawing if isinstance(g, np.random.Generator)]
+        drawing = [code.constants[line.operands[0]] for line in code.lines if line.anew and line.targets]
+        self.generators = [g for g in drawing if g is None or isinstance(g, np.random.Generator)]
         loops = [line.fun for line in code.lines if isinstance(line.fun, Loop)]
         self.source = "\n".join([self.program.source, *(f"# {loop.__name__}\n{loop.source}" for loop in loops)])
         self.bytes = self.program.bytes + sum(loop.bytes for loop in loops)
@@ -155,8 +151,8 @@ class Plan:
 
         Raises
         ------
-        NotANumber
-            Before anything is changed, if a gradient holds a NaN.
+        Unforeseen
+            Before anything is changed, if a gradient holds a NaN, for which the careful walk is wanted.
         """
         with np.errstate(all="ignore"):
             values = self.program.run(*arrays)
@@ -208,4 +204,4 @@ def _with_checks(code: Code, slopes: Sequence[str]) -> None:
 def _no_nan(values: ndarray) -> None:
     square = np.vdot(values, values)
     if square != square:
-        raise NotANumber
+        raise Unforeseen

@@ -142,7 +142,8 @@ class Trace:
         if any(_holds_tensor(v) for v in (*values, *params.values())):
             self.fail(f"{getattr(fun, '__name__', fun)} was given tensors in a list or by name")
             return fun(*map(_plain, args), **{key: _plain(value) for key, value in params.items()})
-        out = fun(*values, **params)
+        with traced(None):
+            out = fun(*values, **params)
         if not any(isinstance(a, Tensor) for a in args):
             return out
         if out is None:  # a check, which raises where it must

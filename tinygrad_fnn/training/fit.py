@@ -22,6 +22,7 @@ from ..nn import Buffer, Module
 from ..nn.utils import clip_grad_norm_, clip_grad_value_
 from ..optim import LBFGS, Optimizer
 from ..randomness import Seed
+from ..replay import compile
 from ..rules import plain
 from ..tensor import Tensor
 from .anomalies import all_finite, cause
@@ -63,6 +64,7 @@ def fit(
     resume: bool = False,
     progress: bool | Literal["tqdm"] = False,
     on_nan: Literal["raise", "stop", "warn", "ignore"] = "raise",
+    compiled: bool = True,
 ) -> History:
     """Train a model: one step of the optimiser for each batch, and a look at the validation data after each epoch.
 
@@ -111,6 +113,9 @@ def fit(
         What to do about a loss or a gradient that is NaN or infinite: raise an error that says where it comes from, end
         the training, or warn and leave out the step. In these cases parameters and buffers stay as they were before the
         batch. 'ignore' does not look.
+    compiled : bool
+        Record two batches of each shape and replay them from then on, where that can be done, with the same bits; see
+        `compile`. Python code in the model or the loss that prints, or draws from a generator of its own, wants False.
 
     Returns
     -------
@@ -154,7 +159,7 @@ def fit(
     if validation is not None:
         tests = as_batches("fit: validation", validation, batch_size if isinstance(validation, tuple) else None)
     run = Run(model, optimizer, scheduler, batches, epochs, _in_order(callbacks, checkpoint))
-    step = _Step(run, loss, clip_grad_norm, clip_grad_value, on_nan)
+    step = _Step(run, loss, clip_grad_norm, clip_grad_value, on_nan, compiled)
     if resume:
         if checkpoint is None:
             raise ValueError("fit: resume=True goes on from a file; pass checkpoint=path")
@@ -260,8 +265,19 @@ class _Outcome(NamedTuple):
 class _Step:
     """One step of the optimiser along the mean gradient of a few batches, if that is a number."""
 
-    def __init__(self, run: Run, loss: Loss, clip_norm: float | None, clip_value: float | None, on_nan: str) -> None:
+    def __init__(
+        self, run: Run, loss: Loss, clip_norm: float | None, clip_value: float | None, on_nan: str, compiled: bool
+    ) -> None:
         self.run, self.loss, self.on_nan = run, loss, on_nan
+        model = run.model
+
+        def cost(x: Any, y: Any, count: int) -> tuple[Tensor, Tensor, Any]:
+            output = model(x)
+            value = _scalar("fit", loss(output, y))
+            share = value if count == 1 else value / count
+            return share, value.detach(), output.detach() if isinstance(output, Tensor) else output
+
+        self.cost = compile(cost, fallback="silent") if compiled else cost
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self.params: list[Tensor] = [p for group in run.optimizer.param_groups for p in group["params"]]
         self.buffers = list(run.model.buffers())
@@ -273,16 +289,15 @@ class _Step:
         optimizer.zero_grad()
         outcomes = []
         for k, (x, y) in enumerate(group, 1):
-            output = self.run.model(x)
-            loss = _scalar("fit", self.loss(output, y))
+            loss, own, output = self.cost(x, y, len(group))
             if not loss.requires_grad:
                 raise GraphError(
                     "fit: the loss depends on no parameter; is there no_grad(), detach() or .data on the way?"
                 )
-            value = loss.item()
+            value = own.item()
             problem = "" if math.isfinite(value) else f"the loss is {value}"
             if not problem or self.on_nan == "ignore":
-                (loss if len(group) == 1 else loss / len(group)).backward()
+                loss.backward()
                 gradients = [p.grad for p in self.params if p.grad is not None]
                 if not gradients:
                     raise GraphError("fit: the loss depends on no parameter that the optimizer has")
