@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
     {"func", "ops", "replay"},
     {"nn", "optim", "stats", "metrics", "check.numerical", "check.point", "check.stencil", "serialize"},
     {"check", "custom", "explain", "testing", "training", "plot", "curves"},
+    {"bench"},
     {"cli"},
     {"__init__", "__main__"},
 ]

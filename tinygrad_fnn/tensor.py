@@ -389,6 +389,9 @@ class Tensor:
         self._data = values
         self._node = Node((), None, values.shape, values.dtype) if requires_grad else None
         self._origin = None
+        trace = MODE.get().trace
+        if trace is not None:
+            trace.made(data, values)
 
     # --- values -----------------------------------------------------------------------------------------------
 

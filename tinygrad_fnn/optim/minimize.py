@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy import ndarray
 
 from ..backward import grad
 from ..errors import MissingExtraError
+from ..replay import compile
 from ..tensor import Tensor
 from .flat import store, unrolled
 from .lbfgs import Minimum, lbfgs
@@ -41,26 +43,29 @@ class Progress(NamedTuple):
     evaluations: int
 
 
+def _cost(closure: Callable[[], Tensor]) -> Tensor:
+    """What the closure gives, checked."""
+    J = closure()
+    if not isinstance(J, Tensor) or J.size != 1 or J._node is None:
+        raise TypeError(f"minimize: closure must return the cost, a recorded scalar Tensor; it returned {J!r:.80}")
+    return J
+
+
 class _Objective:
     """A cost as a function of one vector: the parameters, unrolled one after the other."""
 
     def __init__(self, params: list[Tensor], closure: Callable[[], Tensor]) -> None:
-        self.params, self.closure = params, closure
+        self.params = params
+        self.cost: Callable[[], Tensor] = partial(_cost, closure)
+        self.replayed: Callable[[], Tensor] = compile(self.cost, fallback="silent")
         self.evaluations = 0
         self.latest: tuple[bytes, float, ndarray] | None = None
         self._slopes: tuple[bytes, tuple[Tensor | None, ...]] | None = None
 
-    def cost(self) -> Tensor:
-        """What the closure gives, checked."""
-        J = self.closure()
-        if not isinstance(J, Tensor) or J.size != 1 or J._node is None:
-            raise TypeError(f"minimize: closure must return the cost, a recorded scalar Tensor; it returned {J!r:.80}")
-        return J
-
     def __call__(self, x: ndarray) -> tuple[float, ndarray]:
         """Cost and gradient at `x`."""
         store(self.params, x)
-        J = self.cost()
+        J = self.replayed()
         slopes = grad(J, self.params)
         g = np.concatenate([s._data.ravel() for s in slopes if s is not None]).astype(float)
         self.evaluations += 1

@@ -28,6 +28,7 @@ class Outside:
         self.entries: list[tuple[Any, Any, Any]] = []  # a dict or list, a key, what is there
         self.lengths: list[tuple[Any, int]] = []
         self.cells: list[tuple[Any, Any]] = []
+        self.moving = False  # there is an iterator, whose state cannot be compared
         self._seen: set[int] = set()
         for thing in (fun, *args):
             self._look(thing)
@@ -37,7 +38,9 @@ class Outside:
         if id(thing) in self._seen or inspect.isclass(thing) or isinstance(thing, ModuleType):
             return
         self._seen.add(id(thing))
-        if inspect.ismethod(thing):
+        if hasattr(thing, "__next__"):
+            self.moving = True
+        elif inspect.ismethod(thing):
             self._look(thing.__self__)
             self._look(thing.__func__)
         elif isinstance(thing, functools.partial):
@@ -80,6 +83,8 @@ class Outside:
 
     def changed(self) -> str:
         """What is no longer what it was, empty if nothing is."""
+        if self.moving:
+            return "the state of an iterator"
         for container, length in self.lengths:
             if len(container) != length:
                 return "the length of a container"

@@ -13,6 +13,7 @@ from numpy import ndarray
 
 from ..rules import RULES, TOGETHER
 from .code import Code, Line, values_of
+from .trace import given
 
 __all__ = ["Program"]
 
@@ -111,11 +112,12 @@ class Program:
             for n in done:
                 if n in owner:
                     buffers.free.append(owner.pop(n))
+        borrowed = {t for line in code.lines if line.fun is given for t in line.targets}
         results = []
         seen: set[str] = set()
         for n in outputs:
             r = root.get(n, n)
-            own = r in root and r not in fixed and r not in seen
+            own = r in root and r not in fixed and r not in seen and r not in borrowed
             results.append(n if own else f"array({n})")
             seen.add(r)
         text.append(f"return ({''.join(r + ', ' for r in results)})")

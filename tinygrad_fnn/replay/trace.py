@@ -17,7 +17,7 @@ from numpy import ndarray
 from ..modes import traced
 from ..tensor import Node, Tensor, _clock, _new, user_site
 
-__all__ = ["Argument", "Constant", "Found", "Result", "Step", "Trace", "wrapped"]
+__all__ = ["Argument", "Constant", "Found", "Result", "Step", "Trace", "given", "wrapped"]
 
 
 class Argument(NamedTuple):
@@ -156,6 +156,11 @@ class Trace:
         self.step(fun, args, values, params, out)
         return wrapped(out)
 
+    def made(self, data: Any, values: ndarray) -> None:
+        """Note that a Tensor was made of an array, which is read anew at each run."""
+        if isinstance(data, ndarray):
+            self.step(given, (data,), (), {"dtype": values.dtype}, values)
+
     def drawn(self, fun: Callable[..., Any], *args: Any) -> Any:
         """Note a draw, to be repeated at each run."""
         out = np.asarray(fun(*args))
@@ -175,6 +180,11 @@ class Trace:
             result = fun(*args, **params)
         self.steps.append(Step(fun, tuple(map(Constant, args)), params, None, anew=True))
         return wrapped(np.asarray(result)) if isinstance(result, float) else result
+
+
+def given(data: ndarray, dtype: Any) -> ndarray:
+    """The values of somebody's array, not copied where that can be: nothing of a run outlives it unread."""
+    return np.asarray(data, dtype)
 
 
 def accumulate(node: Node, share: ndarray) -> None:
