@@ -19,7 +19,7 @@ from numpy import ndarray
 from .errors import AnomalyError, GraphError, ShapeError
 from .modes import MODE, Mode
 from .rules import Function, Term, plain
-from .tensor import Edge, Node, Tensor, _new, _numbers
+from .tensor import Edge, Node, Tensor, _new, _numbers, plain_value
 
 __all__ = ["backward", "grad", "pull_back"]
 

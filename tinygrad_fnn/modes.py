@@ -26,7 +26,7 @@ class Mode:
     def __init__(self, record: bool, strict: bool, anomaly: bool, outer: Mode | None, level: Any = None) -> None:
         self.record, self.strict, self.anomaly, self.outer = record, strict, anomaly, outer
         self.level = level  # forward mode, see `forward.Level`
-        self.trace = None if outer is None else outer.trace  # what `compile` listens with, see `trace.Trace`
+        self.trace: Any = None if outer is None else outer.trace  # what `compile` listens with, see `trace.Trace`
         self.watch = anomaly or self.trace is not None  # one question for the gate
 
 

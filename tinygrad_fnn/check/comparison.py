@@ -80,7 +80,6 @@ class Comparison:
             )
         return "\n".join(lines)
 
-
     def _repr_html_(self) -> str:
         head = ["layer", "autograd/formula", "autograd/numerical", "formula/numerical"]
         rows = [(row.layer, row.autograd_formula, row.autograd_numerical, row.formula_numerical) for row in self.rows]

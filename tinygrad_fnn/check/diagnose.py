@@ -62,7 +62,6 @@ class Diagnosis:
         nearest = [f"    {slug:<{width}}  {distance:.1e}" for slug, distance in self.candidates[:3]]
         return "\n".join([f"{self.name}{place}", f"  {self.message}", "  nearest, by relative distance:", *nearest])
 
-
     def _repr_html_(self) -> str:
         return preformatted(str(self))
 

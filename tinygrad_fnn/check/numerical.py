@@ -122,7 +122,6 @@ class GradcheckReport:
             lines.append(f"  elements checked: {self.checked}, by {by}; tolerance: {self.tolerance:.1e}")
         return "\n".join(lines)
 
-
     def _repr_html_(self) -> str:
         return preformatted(str(self))
 

@@ -97,7 +97,8 @@ def _sigmoid(z: Array, out: Any = None) -> Array:
     z = _floating(z)
     if z.dtype.kind == "c":
         e = np.exp(np.where(z.real < 0, z, -z))
-        return np.where(z.real < 0, e, 1) / (1 + e)
+        a: ndarray = np.where(z.real < 0, e, 1) / (1 + e)
+        return a
     e = np.copysign(z, -1, out=np.empty_like(z))
     np.exp(e, out=e)
     return _logistic(z, e, e + 1, np.empty_like(z) if out is None else out)

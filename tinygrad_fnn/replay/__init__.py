@@ -204,9 +204,10 @@ def compile(fun: Callable[..., Any] | None = None, *, fallback: str = "warn") ->
 
     Notes
     -----
-    Results are those of `fun` to the bit, and so are gradients that start from 1: of a result that is computed with
-    further they are products of two numbers that the eager walk multiplies in another order. Only sums over the rows of large arrays may be added up in another order:
-    where tall batches are cut into blocks, or NumPy would have reused the memory, and so the layout, of a temporary.
+    Results are those of `fun` to the bit, and so are gradients that start from 1; where a result is computed with
+    further, the last product is rounded at another place. Only sums over the rows of large arrays may be added up in
+    another order: where tall batches are cut into blocks, or NumPy would have reused the memory, and so the layout, of
+    a temporary.
     What `fun` returns, and every `.grad`, is the caller's own. Floating-point warnings are not given.
 
     The Python code of `fun` runs twice and then no more. Numbers in its closure, globals that it names and attributes
