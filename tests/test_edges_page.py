@@ -13,10 +13,11 @@ from numpy.testing import assert_allclose
 from scipy import special
 
 from tinygrad_fnn import Tensor, func, grad, logsumexp, relu, sigmoid, softmax
-from tinygrad_fnn.nn import BCELoss
+from tinygrad_fnn.nn import BCELoss, functional
 
 PAGE = Path(__file__).parents[1] / "docs" / "edges.md"
 NAMES = {"np": np, "special": special, "inf": inf, "nan": nan, "log": log, "pi": pi, "BCELoss": BCELoss}
+NAMES |= {"functional": functional}
 NAMES |= {"logsumexp": logsumexp, "relu": relu, "sigmoid": sigmoid, "softmax": softmax}
 
 

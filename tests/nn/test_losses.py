@@ -427,3 +427,9 @@ def test_cross_entropy_of_probabilities_is_that_of_pytorch():
         torch.nn.functional.cross_entropy(torch.tensor(x), torch.tensor(y)).item(),
         rtol=1e-14,
     )
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.5, "10"])
+def test_one_hot_wants_a_number_of_classes(count):
+    with pytest.raises(ValueError, match="one_hot: num_classes is .*, wanted an integer > 0"):
+        F.one_hot([0, 1], count)

@@ -249,7 +249,7 @@ def one_hot(labels: Any, num_classes: int | None = None, dtype: Any = float) -> 
     TypeError
         If the labels are no integers.
     ValueError
-        If a label is outside the range.
+        If a label is outside the range, or `num_classes` is no integer > 0.
 
     Examples
     --------
@@ -261,6 +261,8 @@ def one_hot(labels: Any, num_classes: int | None = None, dtype: Any = float) -> 
     if ids.dtype.kind not in "iu" and ids.size:
         raise TypeError(f"one_hot: labels have dtype {ids.dtype}, wanted integers")
     count = (int(ids.max()) + 1 if ids.size else 0) if num_classes is None else num_classes
+    if num_classes is not None and (not isinstance(num_classes, int | np.integer) or num_classes < 1):
+        raise ValueError(f"one_hot: num_classes is {num_classes!r}, wanted an integer > 0")
     if ids.size and (ids.min() < 0 or ids.max() >= count):
         bad = ids.min() if ids.min() < 0 else ids.max()
         hint = " Label 10 of the course's files is digit 0: data.load_mat_digits maps it." if bad == 10 == count else ""
