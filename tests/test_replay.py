@@ -27,6 +27,7 @@ LOOKING = {
     "numpy.amax",
     "numpy.amin",
     "numpy.average",
+    "numpy.cov",
     "numpy.frexp",
     "numpy.interp",
     "numpy.linalg.det",

@@ -17,6 +17,7 @@ __all__ = ["Loop", "in_blocks"]
 
 BLOCK: Final = 1 << 22  # bytes that the rows of a block take in all arrays together: what a core's cache holds
 FEWEST: Final = 16  # blocks, below which cutting does not pay
+SHORTEST: Final = 256  # rows; in shorter ones a matrix product reads its weights too often
 
 
 class Loop:
@@ -95,11 +96,11 @@ def in_blocks(code: Code, outputs: Sequence[str]) -> None:
     for length in sorted(
         {n for p in code.patterns.values() if isinstance(p, ndarray) for n in p.shape[:2]}, reverse=True
     ):
-        if length < FEWEST * 16:
+        if length < FEWEST * SHORTEST:
             return
         tall = {n: p for n, p in code.patterns.items() if isinstance(p, ndarray) and length in p.shape}
         rows = BLOCK * length // max(1, sum(p.nbytes for p in tall.values() if 0 not in p.strides))
-        rows = max(16, 1 << int(rows).bit_length() - 1)
+        rows = max(SHORTEST, 1 << int(rows).bit_length() - 1)
         if rows * FEWEST <= length and _put_into_loop(code, outputs, length, rows):
             return
 
