@@ -48,7 +48,7 @@ def cause(model: Module, loss: Callable[[Any, Any], Tensor], x: Any, y: Any) -> 
         with detect_anomaly(), np.errstate(over="raise", divide="raise"):
             loss(model(x), y).backward()
     except FloatingPointError as error:  # AnomalyError is one
-        return str(error) if isinstance(error, AnomalyError) else f"{error}, {_line(error)}"
+        return str(error) if isinstance(error, AnomalyError) else ", ".join(filter(None, [str(error), _line(error)]))
     return "run again, no operation made a NaN or overflowed"
 
 
