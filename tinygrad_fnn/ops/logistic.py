@@ -1,7 +1,7 @@
 """The logistic family: sigmoid, softplus, relu, softmax and their logarithms, exact at any logit, on NumPy alone.
 
-With ``e = exp(-|z|)`` the logistic function is ``1 / (1 + e)`` or ``e / (1 + e)`` [1]_: right to 1.5 units in the last
-place for every `z`, subnormal results included, without overflow, and its derivative ``e / (1 + e)**2`` shares `e`.
+With ``e = exp(min(z, c))`` and `c` just below overflow, ``a = e / (1 + e)`` is the logistic function [1]_ to 1.5 units
+in the last place for every `z`, subnormal results included, and ``a / (1 + e)`` its derivative to 2.5, up to `c`.
 
 References
 ----------
@@ -25,6 +25,7 @@ from .reductions import drop
 __all__ = ["Origin", "log_sigmoid", "log_softmax", "logistic_density", "logsumexp", "past", "relu", "sigmoid"]
 __all__ += ["softmax", "softplus"]
 
+_LARGEST = {np.dtype(t): float(int(np.log(np.finfo(t).max))) for t in (np.float16, np.float32, np.float64)}
 TAILS = (-745.0, -40.0, 40.0, 745.0)
 
 
@@ -99,16 +100,19 @@ def _sigmoid(z: Array, out: Any = None) -> Array:
         e = np.exp(np.where(z.real < 0, z, -z))
         a: ndarray = np.where(z.real < 0, e, 1) / (1 + e)
         return a
-    e = np.copysign(z, -1, out=np.empty_like(z))
-    np.exp(e, out=e)
-    return _logistic(z, e, e + 1, np.empty_like(z) if out is None else out)
+    e = _exponential(z, np.empty_like(z) if out is None else out)
+    return np.divide(e, e + 1, out=e)
 
 
-def _logistic(z: ndarray, e: ndarray, r: ndarray, out: ndarray) -> ndarray:
-    """``e / r`` where z is negative and ``1 / r`` elsewhere, for ``e = exp(-|z|)`` and ``r = 1 + e``."""
-    np.greater_equal(z, 0, out=out)
-    np.maximum(out, e, out=out)  # e is at most 1; a NaN stays one
-    return np.divide(out, r, out=out)
+def _exponential(z: ndarray, out: ndarray) -> ndarray:
+    """``exp(z)``, short of overflow."""
+    np.minimum(z, _largest_exponent(z), out=out)
+    np.exp(out, out=out)
+    return out
+
+
+def _largest_exponent(z: ndarray) -> float:
+    return _LARGEST.get(z.dtype, 11355.0)
 
 
 sigmoid_of = dispatching(_sigmoid)
@@ -119,19 +123,27 @@ def _logistic_density(z: Array, out: Any = None) -> Array:
     if z.dtype.kind == "c":
         e = np.exp(np.where(z.real < 0, z, -z))  # it is even
         return e / np.square(1 + e)
-    e = np.copysign(z, -1, out=np.empty_like(z) if out is None else out)  # in place from here on: temporaries cost more
-    np.exp(e, out=e)
-    square = np.add(e, 1, out=np.empty_like(e))
-    return np.divide(e, np.square(square, out=square), out=e)
+    e = _exponential(z, np.empty_like(z) if out is None else out)
+    r = np.add(e, 1, out=np.empty_like(e))
+    return _density_beyond(z, np.divide(np.divide(e, r, out=e), r, out=e))
+
+
+def _density_beyond(z: ndarray, density: ndarray) -> ndarray:
+    """Put ``exp(-z)`` where z is beyond the largest exponent; there it is the density to the last digit."""
+    c = _largest_exponent(z)
+    if z.size and np.fmax.reduce(z, axis=None) > c:
+        beyond = z > c
+        density[beyond] = np.exp(-z[beyond])
+    return density
 
 
 def _sigmoid_and_density(z: Array, out: tuple[ndarray, ndarray]) -> tuple[ndarray, ndarray]:
+    z = _floating(z)
     a, density = out
-    e = np.copysign(_floating(z), -1, out=density)
-    np.exp(e, out=e)
-    r = np.add(e, 1, out=np.empty_like(e))
-    _logistic(z, e, r, a)
-    return a, np.divide(e, np.square(r, out=r), out=e)
+    e = _exponential(z, a)
+    r = np.add(e, 1, out=density)
+    np.divide(e, r, out=a)
+    return a, _density_beyond(z, np.divide(a, r, out=density))
 
 
 TOGETHER[_sigmoid, _logistic_density] = _sigmoid_and_density

@@ -13,7 +13,7 @@ from ..rules import TOGETHER
 from ..tensor import Tensor
 from .trace import Argument, Found, Operand, Result, Trace
 
-__all__ = ["Code", "Line", "Unrepeatable", "joined", "lowered", "simplified"]
+__all__ = ["Code", "Line", "Unrepeatable", "joined", "lowered", "same", "simplified"]
 
 COMPARISONS: Final = {
     operator.eq: np.equal,
@@ -58,7 +58,7 @@ class Code:
         return name
 
 
-def _same(a: Any, b: Any) -> bool:
+def same(a: Any, b: Any) -> bool:
     """Whether two parameters or constants are equal to the bit."""
     if a is b:
         return True
@@ -67,10 +67,17 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, ndarray):
         return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
     if isinstance(a, tuple | list):
-        return len(a) == len(b) and all(map(_same, a, b))
+        return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, dict):
-        return list(a) == list(b) and all(map(_same, a.values(), b.values()))
+        return list(a) == list(b) and all(map(same, a.values(), b.values()))
     return bool(a == b) or bool(a != a and b != b)
+
+
+def _in_one_place(a: ndarray, b: ndarray) -> bool:
+    """Whether two arrays are one, or the same view of one."""
+    return a is b or all(
+        a.__array_interface__[key] == b.__array_interface__[key] for key in ("data", "shape", "strides", "typestr")
+    )
 
 
 def lowered(first: Trace, second: Trace) -> tuple[Code, Callable[[Operand], str]]:
@@ -98,18 +105,18 @@ def lowered(first: Trace, second: Trace) -> tuple[Code, Callable[[Operand], str]
                     code.patterns[target] = a._value
                     code.lines.append(Line(values_of, (code.constant(a, foreign=True),), {}, (target,)))
                 return loaded[id(a)]
-            if not _same(a._value, b._value):
+            if not same(a._value, b._value):
                 raise Unrepeatable("a tensor that it makes anew had other values the second time")
             return code.constant(a._value)
         value, other = one.value, two[0]
-        if isinstance(value, ndarray) and value is other:
+        if isinstance(value, ndarray) and isinstance(other, ndarray) and _in_one_place(value, other):
             return code.constant(value, foreign=True)
-        if not _same(value, other):
+        if not same(value, other):
             raise Unrepeatable(f"an operand that does not come from its arguments changed, a {type(value).__name__}")
         return code.constant(value.copy() if isinstance(value, ndarray) else value)
 
     for k, (one, two) in enumerate(zip(first.steps, second.steps, strict=True)):
-        if one.fun != two.fun or not _same(one.params, two.params) or len(one.operands) != len(two.operands):
+        if one.fun != two.fun or not same(one.params, two.params) or len(one.operands) != len(two.operands):
             what = getattr(one.fun, "__name__", "an operation").lstrip("_")
             raise Unrepeatable(f"{what} was called with other parameters, or another function was, the second time")
         operands = tuple(map(name, one.operands, two.operands))
@@ -183,7 +190,7 @@ def _scalars(code: Code, line: Line, target: str) -> tuple[str, ...]:
             continue
         if _alike(code.patterns[that], code.patterns[target]):
             corner = value[(0,) * value.ndim]
-            if (value == corner).all():
+            if same(value, np.full_like(value, corner)):  # to the bit: -0.0 is another divisor than 0.0
                 names[i] = code.constant(np.array(corner))
     return tuple(names)
 

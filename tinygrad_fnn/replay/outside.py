@@ -4,41 +4,82 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
+import random
 import sys
-from collections.abc import Callable, Sequence
-from types import ModuleType
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from operator import is_
+from types import CodeType, ModuleType
+from typing import Any, Final
+
+import numpy as np
+from numpy import ndarray
+
+from ..randomness import as_generator
+from ..tensor import Tensor
+from .code import same
 
 __all__ = ["Outside"]
+
+MISSING: Final = object()
+FEW: Final = 1000  # longer containers are data, whose entries are compared and not looked into
+SMALL: Final = 1 << 16  # bytes of an array whose contents are compared
+PACKAGE: Final = __name__.partition(".")[0]
 
 
 class Outside:
     """What a function reads that is no argument: compared by identity at every call, which is how a change shows.
 
+    Small arrays are compared by their contents.
+
     Parameters
     ----------
     fun : callable
-        Its closure, the globals it names, the object it is a method of, and so on through functions, modules of `nn`,
-        the user's own objects and containers.
+        Its defaults and closure, the globals it names, the object it is a method of, and so on through functions,
+        modules of `nn`, the user's own objects and classes, and containers.
     args : sequence
         Arguments that may be modules or functions themselves.
     """
 
     def __init__(self, fun: Callable[..., Any], args: Sequence[Any]) -> None:
-        self.entries: list[tuple[Any, Any, Any]] = []  # a dict or list, a key, what is there
-        self.lengths: list[tuple[Any, int]] = []
+        self.globals: list[tuple[dict[str, Any], str, Any]] = []
+        self.contents: list[tuple[Collection[Any], tuple[Any, ...], Any]] = []  # a view, what was there, the container
+        self.slots: list[tuple[Any, Any, Any]] = []  # a descriptor, an object, what is there
         self.cells: list[tuple[Any, Any]] = []
+        self.arrays: list[tuple[ndarray, bytes]] = []
+        self.tensors: dict[int, Tensor] = {}
+        self.generators: dict[int, np.random.Generator] = {}
         self.moving = False  # there is an iterator, whose state cannot be compared
         self._seen: set[int] = set()
         for thing in (fun, *args):
-            self._look(thing)
+            if not isinstance(thing, Tensor | ndarray):
+                self._look(thing)
+        self.generators.setdefault(id(own := as_generator()), own)
+        self.states = self._states()
+
+    def _states(self) -> list[Any]:
+        """Where everything stands that draws by chance."""
+        common = [random.getstate(), np.random.get_state(legacy=False)]  # noqa: NPY002  # what the user may draw from
+        return [*common, *(g.bit_generator.state for g in self.generators.values())]
 
     def _look(self, thing: Any) -> None:
         """Remember what is reachable from a thing."""
-        if id(thing) in self._seen or inspect.isclass(thing) or isinstance(thing, ModuleType):
+        if id(thing) in self._seen:
             return
         self._seen.add(id(thing))
-        if hasattr(thing, "__next__"):
+        if isinstance(thing, Tensor):
+            self.tensors[id(thing)] = thing
+        elif isinstance(thing, ndarray):
+            if thing.nbytes <= SMALL:
+                self.arrays.append((thing, thing.tobytes()))
+        elif isinstance(thing, np.random.Generator):
+            self.generators[id(thing)] = thing
+        elif inspect.isclass(thing):
+            for kind in thing.__mro__:
+                if not _of_a_library(kind):
+                    self._enter(vars(kind))
+        elif hasattr(thing, "__next__"):
             self.moving = True
         elif inspect.ismethod(thing):
             self._look(thing.__self__)
@@ -48,56 +89,141 @@ class Outside:
                 self._look(part)
         elif inspect.isfunction(thing):
             self._look_into(thing)
-            if hasattr(thing, "__wrapped__"):
-                self._look(thing.__wrapped__)
-        elif isinstance(thing, list | tuple | dict):
+        elif isinstance(thing, list | tuple | dict | set | frozenset | deque):
             self._enter(thing)
-        elif hasattr(thing, "named_modules") or (hasattr(thing, "__dict__") and not _of_a_library(type(thing))):
+        elif callable(thing) and hasattr(thing, "__wrapped__"):
+            self._look(thing.__wrapped__)
+        elif isinstance(thing, staticmethod | classmethod):
+            self._look(thing.__func__)
+        elif isinstance(thing, property):
+            self._look(thing.fget)
+        elif hasattr(thing, "named_modules") or not (_of_a_library(type(thing)) or _has_a_step(thing)):
+            self._look_at_object(thing)
+
+    def _look_at_object(self, thing: Any) -> None:
+        if hasattr(thing, "__dict__"):
             self._enter(vars(thing))
-            for kind in type(thing).__mro__:
-                if not _of_a_library(kind):
-                    for value in vars(kind).values():
-                        if inspect.isfunction(value):
-                            self._look(value)
+        self._look(type(thing))
+        for kind in type(thing).__mro__:
+            for slot in () if _of_a_library(kind) else filter(inspect.ismemberdescriptor, vars(kind).values()):
+                value = _slot(slot, thing)
+                self.slots.append((slot, thing, value))
+                self._look(value)
 
     def _look_into(self, fun: Any) -> None:
         if not _of_a_library(fun):
-            for key in fun.__code__.co_names:
-                if key in fun.__globals__:
-                    self.entries.append((fun.__globals__, key, fun.__globals__[key]))
-                    self._look(fun.__globals__[key])
+            names = _names(fun.__code__)
+            for key in names:
+                value = fun.__globals__.get(key, MISSING)
+                if value is not MISSING:
+                    self._name(fun.__globals__, key)
+                    if isinstance(value, ModuleType) and not _library(value.__name__.partition(".")[0]):
+                        for attribute in names:
+                            if attribute in vars(value):
+                                self._name(vars(value), attribute)
+            for part in (fun.__defaults__, fun.__kwdefaults__):
+                self._look(part)
+        self._look(vars(fun))
         for cell in fun.__closure__ or ():
-            try:
-                self.cells.append((cell, cell.cell_contents))
-            except ValueError:  # empty as yet
-                continue
-            self._look(cell.cell_contents)
+            value = _content(cell)
+            self.cells.append((cell, value))
+            self._look(value)
+
+    def _name(self, names: dict[str, Any], key: str) -> None:
+        self.globals.append((names, key, names[key]))
+        self._look(names[key])
 
     def _enter(self, container: Any) -> None:
-        if len(container) > 1000:  # data
-            return
-        self.lengths.append((container, len(container)))
-        for key, value in container.items() if isinstance(container, dict) else enumerate(container):
-            self.entries.append((container, key, value))
-            self._look(value)
+        views: list[Any] = [container]
+        if hasattr(container, "values"):
+            views.append(container.values())
+        for view in views:
+            if not isinstance(view, tuple):
+                self.contents.append((view, tuple(view), container))
+        if len(container) <= FEW:
+            for value in views[-1]:
+                self._look(value)
 
     def changed(self) -> str:
         """What is no longer what it was, empty if nothing is."""
         if self.moving:
             return "the state of an iterator"
-        for container, length in self.lengths:
-            if len(container) != length:
+        for view, before, container in self.contents:
+            if len(view) != len(before):
                 return "the length of a container"
-        for container, key, value in self.entries:
-            if container[key] is not value:
-                return str(key)
+            if not all(map(is_, view, before)):
+                there = [not is_(a, b) for a, b in zip(view, before, strict=False)].index(True)
+                return str(list(container)[there]) if view is not container else "an entry of a container"
+        for names, key, value in self.globals:
+            if names.get(key, MISSING) is not value:
+                return key
         for cell, value in self.cells:
-            if cell.cell_contents is not value:
+            if _content(cell) is not value:
                 return "a variable of the function around it"
+        for slot, thing, value in self.slots:
+            if _slot(slot, thing) is not value:
+                return str(slot.__name__)
+        for array, contents in self.arrays:
+            if array.tobytes() != contents:
+                return "the contents of an array"
         return ""
+
+    def drawn(self, steps: Sequence[tuple[np.random.Generator, Callable[..., Any], tuple[Any, ...]]]) -> bool:
+        """Whether something else has been drawn than in these steps: generator, function and further operands each."""
+        twins = {}
+        for (key, generator), state in zip(self.generators.items(), self.states[2:], strict=True):
+            twins[key] = twin = np.random.Generator(type(generator.bit_generator)())
+            twin.bit_generator.state = state
+        for generator, fun, operands in steps:
+            if id(generator) in twins:
+                fun(twins[id(generator)], *operands)
+        expected = [*self.states[:2], *(twin.bit_generator.state for twin in twins.values())]
+        return not same(expected, self._states())
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # empty as yet
+        return MISSING
+
+
+def _slot(slot: Any, thing: Any) -> Any:
+    try:
+        return slot.__get__(thing)
+    except AttributeError:  # nothing there as yet
+        return MISSING
+
+
+def _names(code: CodeType) -> dict[str, None]:
+    """The globals and attributes that code names, and the functions written in it."""
+    names = dict.fromkeys(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= _names(constant)
+    return names
+
+
+def _has_a_step(thing: Any) -> bool:
+    """Whether it is an optimiser of the user's, or the like: its step is noted as such, and changes it."""
+    kinds = type(thing).__mro__
+    return any(_home(kind) == PACKAGE and hasattr(kind, "step") for kind in kinds)
+
+
+def _home(thing: Any) -> str:
+    return (getattr(thing, "__module__", None) or "builtins").partition(".")[0]
 
 
 def _of_a_library(thing: Any) -> bool:
     """Whether it comes from Python, NumPy, SciPy or this package: no place for a user's numbers."""
-    home = (getattr(thing, "__module__", None) or "builtins").partition(".")[0]
-    return home in ("builtins", "numpy", "scipy", __name__.partition(".")[0]) or home in sys.stdlib_module_names
+    return _library(_home(thing))
+
+
+@functools.cache
+def _library(home: str) -> bool:
+    if home in ("builtins", "numpy", "scipy", PACKAGE):
+        return True
+    if home not in sys.stdlib_module_names:
+        return False
+    file = getattr(sys.modules.get(home), "__file__", None)  # a user's own `test.py` is no part of Python
+    return file is None or os.path.dirname(os.path.realpath(file)).startswith(os.path.dirname(os.path.realpath(os.__file__)))

@@ -8,14 +8,17 @@ one shows when a second trace, with other values, is compared with the first. A 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy import ndarray
 
 from ..modes import traced
 from ..tensor import Node, Tensor, _clock, _new, user_site
+
+# Whose results have as many entries as their values say; Python may have looked at that number.
+COUNTING: Final = (np.argwhere, np.flatnonzero)
 
 __all__ = ["Argument", "Constant", "Found", "Result", "Step", "Trace", "given", "wrapped"]
 
@@ -75,6 +78,10 @@ class Trace:
     ----------
     arguments : sequence of ndarray
         What the function is given, in order.
+    outside : dict of Tensor
+        Those that the function finds outside, by identity: two of them may share an array now and not for ever.
+    nodes : set of Node
+        Those of the arguments.
 
     Attributes
     ----------
@@ -82,10 +89,18 @@ class Trace:
         In the order in which they ran.
     failure : str or None
         Why the run cannot be repeated from its steps.
+    moved : bool
+        Whether something has been changed that a second run would change again.
+    posed : bool
+        Whether Python got a Tensor where it gets a plain array otherwise.
     """
 
-    def __init__(self, arguments: Sequence[ndarray]) -> None:
+    def __init__(
+        self, arguments: Sequence[ndarray], outside: Mapping[int, Tensor] | None = None, nodes: Set[Node] = frozenset()
+    ) -> None:
         self.steps: list[Step] = []
+        self.moved = self.posed = False
+        self.outside, self.nodes = outside or {}, nodes
         self.failure: str | None = None
         self.again = False
         self.arguments = list(arguments)
@@ -106,7 +121,7 @@ class Trace:
         """Where an operand of the gate came from."""
         values = value._value if isinstance(value, Tensor) else value
         known = self.where.get(id(values))
-        if known is not None:
+        if known is not None and not (isinstance(known, Found) and id(value) in self.outside):
             return known
         if isinstance(value, Tensor):
             self.tensors.append(value)
@@ -115,7 +130,7 @@ class Trace:
         return Constant(value)
 
     def _enter(self, step: Step, out: ndarray) -> None:
-        self.where[id(out)] = Result(len(self.steps))
+        self.where.setdefault(id(out), Result(len(self.steps)))  # it may be an operand as it is
         self.alive.append(out)
         self.steps.append(step)
 
@@ -152,8 +167,11 @@ class Trace:
         if not isinstance(out, ndarray | np.generic):
             self.fail(f"{getattr(fun, '__name__', fun)} gave a {type(out).__name__}")
             return out
+        if fun in COUNTING:
+            self.fail(f"{fun.__name__} gave as many entries as there were values of a kind")
         out = np.asarray(out)
         self.step(fun, args, values, params, out)
+        self.posed = True
         return wrapped(out)
 
     def made(self, data: Any, values: ndarray) -> None:
@@ -169,8 +187,11 @@ class Trace:
 
     def accumulated(self, nodes: Sequence[Node], shares: Sequence[Any]) -> list[Any]:
         """Note that shares are added to the `.grad` of nodes; gives their arrays, to be added now."""
+        self.moved = True
         for node, share in zip(nodes, shares, strict=True):
             if share is not None:
+                if node in self.nodes:
+                    self.fail("backward added to the .grad of an argument; return the cost, or use grad")
                 self.steps.append(Step(accumulate, (Constant(node), self.operand(share)), {}, None))
         return [None if share is None else np.array(share._value) for share in shares]
 
@@ -178,8 +199,14 @@ class Trace:
         """Run what is there for its effect (an optimiser's step), and note it."""
         with traced(None):
             result = fun(*args, **params)
+        self.moved = True
         self.steps.append(Step(fun, tuple(map(Constant, args)), params, None, anew=True))
-        return wrapped(np.asarray(result)) if isinstance(result, float) else result
+        if not isinstance(result, float):
+            return result
+        values = np.asarray(result)
+        self.where[id(values)] = Constant(object())  # if anything is computed from it, no other trace has the same
+        self.alive.append(values)
+        return wrapped(values)
 
 
 def given(data: ndarray, dtype: Any) -> ndarray:
