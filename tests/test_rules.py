@@ -31,7 +31,7 @@ from oracles import (
 )
 
 from tinygrad_fnn import RULES, Tensor, func, grad, relu, strict_edges
-from tinygrad_fnn.rules import Rule, Term
+from tinygrad_fnn.rules import TOGETHER, Rule, Term
 
 ALL = list(RULES.values())
 DIFFERENTIABLE = [rule for rule in ALL if rule.kind != "constant"]
@@ -590,6 +590,43 @@ def test_backward_frees_the_graph(rule: Rule) -> None:
                 gc.enable()
 
 
+# --- two at once ------------------------------------------------------------------------------------------------------
+
+AHEAD = [rule for rule in DIFFERENTIABLE if rule.ahead is not None]
+
+
+def at_hard_points(rule: Rule) -> list[list[ndarray]]:
+    """The samples, and a row of logits in the tails for each further argument of the first sample."""
+    drawn = [case.inputs for case in declared(rule)]
+    tails = np.array([-1000.0, -745.0, -40.0, -0.0, 0.0, 1e-300, 40.0, 709.5, 745.0, 1000.0])
+    return [*drawn, *([tails, *(np.full(10, 0.25) for _ in inputs[1:])] for inputs in drawn[:1])]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("rule", AHEAD, ids=identity)
+def test_value_and_partial_at_once_are_those_of_the_rule(rule: Rule, dtype: Any) -> None:
+    term = rule.terms[0]
+    assert term is not None
+    for inputs in at_hard_points(rule):
+        args = [np.asfortranarray(x.astype(dtype)) for x in inputs]
+        out, partial = rule.ahead(*args)
+        expected = np.asarray(rule.fun(*args))
+        assert_array_equal(out, expected)
+        kept = [expected if w == -1 else args[w] for w in term.wraps]
+        assert_array_equal(partial, term.pull(np.ones_like(expected), *kept))
+        assert partial.dtype == out.dtype == dtype
+
+
+@pytest.mark.parametrize(("pair", "kernel"), TOGETHER.items(), ids=[f.__name__ for f, _ in TOGETHER])
+def test_kernels_for_two_have_the_bits_of_both(pair: Any, kernel: Any) -> None:
+    """Also into memory that is there."""
+    for inputs in at_hard_points(RULES[pair[0]]):
+        expected = [np.asarray(f(*inputs)) for f in pair]
+        for out in (None, tuple(np.full_like(e, np.nan) for e in expected)):
+            for found, wanted in zip(kernel(*inputs, out=out), expected, strict=True):
+                assert_array_equal(found, wanted)
+
+
 # --- the checks themselves --------------------------------------------------------------------------------------------
 
 
@@ -614,6 +651,7 @@ def test_wrong_first_derivative_is_caught(rule: Rule, k: int, monkeypatch: pytes
     """A term scaled by 1.001; one that is zero, raised by 0.001."""
     term = rule.terms[k]
     assert term is not None
+    monkeypatch.setattr(rule, "ahead", None)  # which has a test of its own
     if term.source == 0:
         monkeypatch.setattr(rule, "terms", altered(rule, k, lambda ct, *kept: term.pull(ct, *kept) + 0.001 * ct))
     else:

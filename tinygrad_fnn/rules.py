@@ -114,6 +114,9 @@ class Rule:
         A root at its minimum, where the slope is infinite: `sqrt` at 0. A function of what the partial gets says where.
     probability : bool
         Its result remembers what it was computed from, and a loss may go past it (`Tensor._origin`).
+    ahead : callable or None
+        Gives value and partial derivative with respect to the first argument at once, where they share most of the
+        work; the gate calls it when that argument alone is tracked.
     samples, domain, at
         For the tests: arguments to try; the interval that each drawn argument comes from; and special points with the
         exact derivative.
@@ -130,6 +133,7 @@ class Rule:
     selects: bool = False
     root: bool | Function = False
     probability: bool = False
+    ahead: Function | None = None
     samples: tuple[Sample, ...] = ()
     domain: tuple[tuple[float, float], ...] = ((-2.0, 2.0),)
     at: Mapping[Any, Any] = field(default_factory=dict)

@@ -125,8 +125,13 @@ def apply(fun: Callable[..., Any], *args: Array, **params: Any) -> Tensor:
                 raw = True
             values.append(a)
             nodes.append(None)
+    mode = MODE.get()
+    ready = None
     try:
-        out = fun(*values, **params)
+        if tracked and rule.ahead is not None and mode.record and not mode.watch and _first_alone(nodes):
+            out, ready = rule.ahead(*values)
+        else:
+            out = fun(*values, **params)
     except (ValueError, TypeError) as error:
         if type(error) not in (ValueError, TypeError):  # it says more than we could: LinAlgError, AxisError, ours
             raise
@@ -135,7 +140,6 @@ def apply(fun: Callable[..., Any], *args: Array, **params: Any) -> Tensor:
         raise kind(f"{rule.name}: operands of shape {shapes}: {error}") from error
     if out.__class__ is not ndarray:
         out = np.asarray(out)
-    mode = MODE.get()
     node = None
     if tracked and mode.record:
         terms = rule.terms
@@ -152,6 +156,8 @@ def apply(fun: Callable[..., Any], *args: Array, **params: Any) -> Tensor:
                 if term is not None:
                     take = term.take
                     pull = term.pull if kind != "c" else conjugating(term.pull)
+                    if ready is not None:
+                        pull = _Ready(ready, pull)
                     edges.append((parent, pull, () if take is None else take(values, params, i), i))
                 else:
                     raise _no_term(rule, i)
@@ -173,6 +179,22 @@ def apply(fun: Callable[..., Any], *args: Array, **params: Any) -> Tensor:
     result._node = node
     result._origin = None
     return result
+
+
+def _first_alone(nodes: list[Node | None]) -> bool:
+    return nodes[0] is not None and not any(nodes[1:])
+
+
+class _Ready:
+    """A pullback whose partial derivative is there already; a recorded cotangent takes the one of the rule."""
+
+    __slots__ = ("partial", "pull")
+
+    def __init__(self, partial: ndarray, pull: Callable[..., Any]) -> None:
+        self.partial, self.pull = partial, pull
+
+    def __call__(self, ct: Any, *kept: Any) -> Any:
+        return ct * self.partial if ct.__class__ is ndarray else self.pull(ct, *kept)
 
 
 def _numbers(data: Any, what: str, kinds: str = "biuf") -> ndarray:

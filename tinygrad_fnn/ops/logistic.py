@@ -137,9 +137,11 @@ def _density_beyond(z: ndarray, density: ndarray) -> ndarray:
     return density
 
 
-def _sigmoid_and_density(z: Array, out: tuple[ndarray, ndarray]) -> tuple[ndarray, ndarray]:
+def _sigmoid_and_density(z: Array, out: Any = None) -> tuple[ndarray, ndarray | None]:
     z = _floating(z)
-    a, density = out
+    if z.dtype.kind == "c":
+        return _sigmoid(z), None
+    a, density = (np.empty_like(z), np.empty_like(z)) if out is None else out
     e = _exponential(z, a)
     r = np.add(e, 1, out=density)
     np.divide(e, r, out=a)
@@ -157,6 +159,7 @@ elementwise(_logistic_density, lambda out, x: -out * np.tanh(0.5 * x), domain=((
     domain=((-30.0, 30.0),),
     at={(0.0,): (0.25,), (-745.0,): (5e-324,), (745.0,): (5e-324,), (1000.0,): (0.0,), (-1000.0,): (0.0,)},
     probability=True,
+    ahead=_sigmoid_and_density,
 )
 def sigmoid(z: Array) -> Tensor:
     """Logistic function, elementwise.

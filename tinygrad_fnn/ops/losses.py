@@ -67,11 +67,14 @@ def _less_the_other(z: ndarray, e: ndarray, error: ndarray) -> ndarray:
     return error
 
 
-def _bce_and_error(z: Array, y: Array, out: tuple[ndarray, ndarray]) -> tuple[ndarray, ndarray]:
-    loss, error = out
+def _bce_and_error(z: Array, y: Array, out: Any = None) -> tuple[ndarray, ndarray]:
+    loss, error = (None, None) if out is None else out
     z = _floating(z)
-    _side(z, y, error)
-    np.copyto(loss, error)
+    error = _side(z, y, error)
+    if loss is None:
+        loss = error.copy("K")
+    else:
+        np.copyto(loss, error)
     e = np.copysign(z, -1, out=np.empty_like(z))
     _on_its_side(z, loss, not np.isfinite(e.min(initial=0)))
     np.exp(e, out=e)
@@ -94,6 +97,7 @@ elementwise(
     lambda z, y: logistic_error(z, y),
     lambda z: -z,
     name="binary_cross_entropy_with_logits",
+    ahead=_bce_and_error,
     domain=((-30.0, 30.0), FRACTION),
     at={
         (0.0, 0.0): (0.5, 0.0),
@@ -213,7 +217,8 @@ class _Rows:
         y = y.reshape(self.e.shape)
         # (34). A class masked by a logit of -inf costs 0, not 0 * inf.
         loss = y * (np.log1p(self.rest) - np.where(y != 0, self.shifted, 0))
-        return np.add.reduce(loss, axis=1).reshape(*self.shape[:-1], 1)
+        entropy: ndarray = np.add.reduce(loss, axis=1).reshape(*self.shape[:-1], 1)
+        return entropy
 
     def error(self, y: ndarray) -> ndarray:
         """Its derivative with respect to the logits: (35), also where y does not sum to 1."""
@@ -225,7 +230,7 @@ class _Rows:
         a[self.top] = top[:, 0]
         top *= self.rest
         others[self.top] = top[:, 0]
-        error = np.add.reduce(y, axis=1, keepdims=True) - y
+        error: ndarray = np.add.reduce(y, axis=1, keepdims=True) - y
         error *= a
         others *= y
         error -= others
@@ -240,9 +245,12 @@ def _softmax_error(z: Array, y: Array) -> Array:
     return _Rows(_floating(z)).error(np.asarray(y))
 
 
-def _cross_entropy_and_error(z: Array, y: Array, out: tuple[ndarray, ndarray]) -> tuple[ndarray, ndarray]:
-    loss, error = out
+def _cross_entropy_and_error(z: Array, y: Array, out: Any = None) -> Any:
     rows = _Rows(_floating(z))
+    y = np.asarray(y)
+    if out is None:
+        return rows.entropy(y), rows.error(y)
+    loss, error = out
     loss[...] = rows.entropy(y)
     error[...] = rows.error(y)
     return out
@@ -266,6 +274,7 @@ primitive(
     lambda ct, z, y: ct * softmax_error(z, y),
     lambda ct, z: -ct * log_softmax_of(z, axis=-1),
     name="cross_entropy",
+    ahead=_cross_entropy_and_error,
     **ROWS,
 )
 
