@@ -13,17 +13,20 @@ closure, among the globals it names, in the attributes of its modules) are compa
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from types import MethodType
 from typing import Any, Final
 
+import numpy as np
 from numpy import ndarray
 
 from ..errors import GraphError
 from ..modes import MODE, Unforeseen, traced
 from ..randomness import as_generator
-from ..tensor import Tensor
+from ..tensor import Tensor, _numbers
 from .code import Unrepeatable
 from .outside import Outside
 from .plan import Plan, Record
@@ -32,6 +35,7 @@ from .trace import Trace, wrapped
 __all__ = ["Compiled", "Plan", "compile"]
 
 MOST: Final = 100  # plans of a thread; further kinds of arguments run as always
+ROOM: Final = 1 << 30  # bytes that their buffers take, beyond which there are no further ones
 SCALARS: Final = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -60,9 +64,21 @@ class Compiled:
     def __init__(self, fun: Callable[..., Any], fallback: str) -> None:
         functools.update_wrapper(self, fun)
         self.__name__: str = getattr(fun, "__name__", type(fun).__name__)
+        self.__qualname__: str = getattr(fun, "__qualname__", self.__name__)
         self.fun, self._fallback = fun, fallback
         self._local = threading.local()
         self._warned = False
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """As a function in a class is found: bound to the object."""
+        return self if instance is None else MethodType(self, instance)
+
+    def __reduce__(self) -> Any:
+        """By its name where it has one, as a function; without its plans."""
+        found: Any = sys.modules.get(self.__module__)
+        for name in self.__qualname__.split("."):
+            found = getattr(found, name, None)
+        return self.__qualname__ if found is self else (Compiled, (self.fun, self._fallback))
 
     @property
     def plans(self) -> list[Plan]:
@@ -85,16 +101,20 @@ class Compiled:
         key = (mode.record, tuple(kwargs), *map(_kind, args), *map(_kind, kwargs.values()))
         signature = signatures.get(key)
         if signature is None:
-            if len(signatures) >= MOST or any(isinstance(a, list | tuple | dict) for a in (*args, *kwargs.values())):
+            full = len(signatures) >= MOST or sum(plan.bytes for plan in self.plans) > ROOM
+            if full or any(isinstance(a, list | tuple | dict) for a in (*args, *kwargs.values())):
                 return self._eager(args, kwargs)
-            signature = signatures[key] = _Signature((args, kwargs))
+            arrays = [_numbers(a, "Tensor") for a in (*args, *kwargs.values()) if isinstance(a, ndarray)]
+            signature = signatures[key] = _Signature([a for a in (*args, *kwargs.values()) if not _is_array(a)])
+            if not all(a.dtype.isnative for a in arrays):
+                signature.refused, signature.why = True, "the bytes of an argument are in foreign order"
         if signature.refused:
             return self._eager(args, kwargs)
         tensors = [a if isinstance(a, Tensor) else wrapped(a) for a in (*args, *kwargs.values()) if _is_array(a)]
         arrays = [t._value for t in tensors]
         plan = signature.plan
         if plan is not None:
-            if plan.valid():
+            if not plan.changed():
                 generators = list(map(as_generator, plan.generators))
                 states = [g.bit_generator.state for g in generators]
                 self._local.running = True
@@ -116,33 +136,50 @@ class Compiled:
     def _traced(self, signature: _Signature, args: Any, kwargs: Any, tensors: Sequence[Tensor]) -> Any:
         """Run as always, and remember how."""
         signature.trials += 1
-        own = [t if t._node is not None else wrapped(t._value.copy()) for t in tensors]
-        trace = Trace([t._settle() if t._data is None else t._data for t in own])
+        own = [t if t._node is not None else wrapped(t._value.copy(order="K")) for t in tensors]
+        arrays = [t._settle() if t._data is None else t._data for t in own]
+        outside = Outside(self.fun, (*args, *kwargs.values()))
+        trace = Trace(arrays, outside.tensors, {t._node for t in own if t._node is not None})
+        if len(set(map(id, arrays))) < len(arrays) or not set(map(id, arrays)).isdisjoint(
+            id(t._data) for t in outside.tensors.values()
+        ):
+            trace.fail("an argument is another argument too, or something that it finds outside", again=True)
         handles = iter(own)
         given = [next(handles) if _is_array(a) else a for a in args]
         named = {key: next(handles) if _is_array(a) else a for key, a in kwargs.items()}
         if any(t._node is not None and t._node.rule is not None for t in own):
             trace.fail("an argument is a result with a graph")
-        outside = Outside(self.fun, (*args, *kwargs.values()))
         try:
             with traced(trace):
                 result = self.fun(*given, **named)
         except Exception:
-            if not trace.steps:
+            if not trace.posed or trace.moved:
                 raise
+            result = self._eager(args, kwargs)
             self._refuse(signature, "it failed when its comparisons gave tensors")
-            return self._eager(args, kwargs)
+            return result
+        finally:
+            for handle, t, values in zip(own, tensors, arrays, strict=True):
+                if handle is not t and handle._data is not values:
+                    trace.fail("it assigned to an argument")
+                    t._data, t._node, t._origin = handle._data, handle._node, handle._origin
+                    if handle._data is None:
+                        t._lent = handle._lent
         record = Record(trace, result, own, outside)
         try:
             if trace.failure is not None:
                 raise Unrepeatable(trace.failure)
-            if signature.first is None or signature.first.outside.changed():
+            changed = "" if signature.first is None else signature.first.outside.changed()
+            if signature.first is None or changed:
                 signature.first = record
+                if changed and signature.trials > 10:
+                    raise Unrepeatable(f"what it finds outside changes from call to call ({changed})")
             else:
                 first, signature.first = signature.first, None
                 signature.plan = Plan(self.fun, first, record)
+                signature.trials = 0
         except Unrepeatable as reason:
-            if not trace.again or signature.trials > 10:
+            if trace.failure is None or not trace.again or signature.trials > 10:
                 self._refuse(signature, str(reason))
         return result
 
@@ -172,9 +209,11 @@ def _kind(value: Any) -> Any:
         values, node = value._value, value._node
         return values.shape, values.dtype, values.strides, node is None, node is None or node.rule is None
     if isinstance(value, ndarray):
-        return value.shape, value.dtype, value.strides, True, True
+        return value.shape, value.dtype, value.strides, type(value), True
+    if isinstance(value, np.generic):
+        return type(value), value.tobytes()
     if isinstance(value, SCALARS):
-        return type(value), value
+        return type(value), value or repr(value)  # -0.0 is another number than 0.0
     return id(value)
 
 
@@ -195,7 +234,8 @@ def compile(fun: Callable[..., Any] | None = None, *, fallback: str = "warn") ->
     -------
     Compiled
         Called like `fun`. There is one plan for each combination of shapes, dtypes, layouts and other arguments, in
-        each thread, and a hundred at most; further kinds, and arguments that are lists, tuples or dicts, run as always.
+        each thread, and a hundred at most, or a gigabyte of buffers; further kinds, and arguments that are lists,
+        tuples or dicts, run as always. In a class it is a method.
 
     Raises
     ------
@@ -205,14 +245,16 @@ def compile(fun: Callable[..., Any] | None = None, *, fallback: str = "warn") ->
     Notes
     -----
     Results are those of `fun` to the bit, and so are gradients that start from 1; where a result is computed with
-    further, the last product is rounded at another place. Only sums over the rows of large arrays may be added up in
-    another order: where tall batches are cut into blocks, or NumPy would have reused the memory, and so the layout, of
-    a temporary.
+    further, the last product is rounded at another place. Only sums may be added up in another order: over the rows of
+    large arrays, where tall batches are cut into blocks or NumPy would have reused the memory, and so the layout, of a
+    temporary; and the gradient of an array of which several parts were picked.
     What `fun` returns, and every `.grad`, is the caller's own. Floating-point warnings are not given.
 
-    The Python code of `fun` runs twice and then no more. Numbers in its closure, globals that it names and attributes
-    of modules and objects are compared by identity at every call, and a change records anew; what it reads elsewhere (a
-    file, the clock) is taken for constant, and what it prints is printed twice.
+    The Python code of `fun` runs twice and then no more. Its defaults, its closure, the globals it names, attributes of
+    modules, objects and classes, and the entries of containers are compared by identity at every call, and a change
+    records anew. An array outside is read anew where it is an operand itself; if other arrays are computed from it, its
+    contents are compared up to 64 kB and taken for constant beyond. So is what it reads elsewhere (a file, the clock,
+    the learning rate of an optimiser); what it prints is printed twice. While it is recorded, comparisons give Tensors.
 
     Examples
     --------

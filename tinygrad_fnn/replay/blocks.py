@@ -9,7 +9,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..rules import RULES, TOGETHER
-from .code import Code, Line, values_of
+from .code import Code, Line, Several, values_of
 from .program import Program
 from .trace import accumulate
 
@@ -20,7 +20,7 @@ FEWEST: Final = 16  # blocks, below which cutting does not pay
 SHORTEST: Final = 256  # rows; in shorter ones a matrix product reads its weights too often
 
 
-class Loop:
+class Loop(Several):
     """A part of the program run block by block along one axis of its arrays; sums over that axis are added up.
 
     The result differs from that of the whole in the order of these additions.
@@ -75,7 +75,7 @@ def _axis(pattern: Any, length: int) -> int | None:
 def _cut(code: Code, lines: Sequence[Line], length: int, size: int) -> Code:
     """The lines for a block of `size` rows."""
     part = Code()
-    part.constants, part.foreign = code.constants, code.foreign
+    part.constants, part.foreign, part.views = code.constants, code.foreign, code.views
 
     def cut(pattern: Any) -> Any:
         k = _axis(pattern, length)
@@ -100,7 +100,7 @@ def in_blocks(code: Code, outputs: Sequence[str]) -> None:
             return
         tall = {n: p for n, p in code.patterns.items() if isinstance(p, ndarray) and length in p.shape}
         rows = BLOCK * length // max(1, sum(p.nbytes for p in tall.values() if 0 not in p.strides))
-        rows = max(SHORTEST, 1 << int(rows).bit_length() - 1)
+        rows = max(SHORTEST, 1 << max(1, int(rows)).bit_length() - 1)
         if rows * FEWEST <= length and _put_into_loop(code, outputs, length, rows):
             return
 

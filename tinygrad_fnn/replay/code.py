@@ -13,7 +13,7 @@ from ..rules import TOGETHER
 from ..tensor import Tensor
 from .trace import Argument, Found, Operand, Result, Trace
 
-__all__ = ["Code", "Line", "Unrepeatable", "joined", "lowered", "same", "simplified"]
+__all__ = ["Code", "Line", "Several", "Unrepeatable", "joined", "lowered", "same", "simplified"]
 
 COMPARISONS: Final = {
     operator.eq: np.equal,
@@ -29,8 +29,12 @@ class Unrepeatable(Exception):  # noqa: N818  # a way to go, not an error
     """Why a function cannot be replayed."""
 
 
+class Several:
+    """A function that gives its results in a tuple, also if it is one."""
+
+
 class Line(NamedTuple):
-    """One step with names for its operands. Several targets are those of a loop."""
+    """One step with names for its operands. Several targets are those of a kernel for both, or of `Several`."""
 
     fun: Callable[..., Any]
     operands: tuple[str, ...]
@@ -48,6 +52,7 @@ class Code:
         self.constants: dict[str, Any] = {}
         self.foreign: set[str] = set()  # constants that somebody else may write to
         self.inputs: list[str] = []
+        self.views: dict[str, int] = {}  # targets that are views, and the position of the operand they are views of
 
     def constant(self, value: Any, foreign: bool = False) -> str:
         """A name for a value."""
@@ -100,6 +105,8 @@ def lowered(first: Trace, second: Trace) -> tuple[Code, Callable[[Operand], str]
         if isinstance(one, Found):
             a, b = one.tensor, two.tensor  # type: ignore[union-attr]  # of the same type
             if a is b:
+                if isinstance(second.where.get(id(a._value)), Result):
+                    raise Unrepeatable("it assigned to a tensor that it did not make")
                 if id(a) not in loaded:
                     loaded[id(a)] = target = f"p{len(code.patterns)}"
                     code.patterns[target] = a._value
@@ -128,6 +135,8 @@ def lowered(first: Trace, second: Trace) -> tuple[Code, Callable[[Operand], str]
             if two.out is None or one.out.shape != two.out.shape or one.out.dtype != two.out.dtype:
                 raise Unrepeatable("a result had another shape the second time")
             code.patterns[f"v{k}"] = one.out
+            if one.view is not None:
+                code.views[f"v{k}"] = one.view
             code.lines.append(Line(COMPARISONS.get(one.fun, one.fun), operands, one.params, (f"v{k}",), one.anew))
     return code, lambda operand: name(operand, operand)
 

@@ -25,6 +25,7 @@ __all__ = ["Outside"]
 MISSING: Final = object()
 FEW: Final = 1000  # longer containers are data, whose entries are compared and not looked into
 SMALL: Final = 1 << 16  # bytes of an array whose contents are compared
+STANDARD: Final = os.path.dirname(os.path.realpath(os.__file__))
 PACKAGE: Final = __name__.partition(".")[0]
 
 
@@ -71,8 +72,7 @@ class Outside:
         if isinstance(thing, Tensor):
             self.tensors[id(thing)] = thing
         elif isinstance(thing, ndarray):
-            if thing.nbytes <= SMALL:
-                self.arrays.append((thing, thing.tobytes()))
+            self.arrays.append((thing, thing.tobytes() if thing.nbytes <= SMALL else b""))
         elif isinstance(thing, np.random.Generator):
             self.generators[id(thing)] = thing
         elif inspect.isclass(thing):
@@ -144,6 +144,15 @@ class Outside:
             for value in views[-1]:
                 self._look(value)
 
+    def leave_out(self, constants: Sequence[Any]) -> None:
+        """Do not compare the contents of arrays that are operands, and so read anew at every run.
+
+        Unless there are other arrays among the constants, which may have been computed from them.
+        """
+        live = {id(c) for c in constants if isinstance(c, ndarray | np.generic)}
+        if live <= {id(a) for a, _ in self.arrays}:
+            self.arrays = [(a, contents) for a, contents in self.arrays if id(a) not in live]
+
     def changed(self) -> str:
         """What is no longer what it was, empty if nothing is."""
         if self.moving:
@@ -164,7 +173,7 @@ class Outside:
             if _slot(slot, thing) is not value:
                 return str(slot.__name__)
         for array, contents in self.arrays:
-            if array.tobytes() != contents:
+            if contents and array.tobytes() != contents:
                 return "the contents of an array"
         return ""
 
@@ -225,5 +234,6 @@ def _library(home: str) -> bool:
         return True
     if home not in sys.stdlib_module_names:
         return False
-    file = getattr(sys.modules.get(home), "__file__", None)  # a user's own `test.py` is no part of Python
-    return file is None or os.path.dirname(os.path.realpath(file)).startswith(os.path.dirname(os.path.realpath(os.__file__)))
+    module = sys.modules.get(home)
+    file = getattr(module, "__file__", None)  # a user's own `test.py` is no part of Python
+    return (module is not None and file is None) or os.path.realpath(file or "").startswith(STANDARD)

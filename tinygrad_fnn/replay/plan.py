@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import ndarray
@@ -11,13 +11,15 @@ from numpy import ndarray
 from ..backward import grad
 from ..errors import GraphError
 from ..modes import Unforeseen, traced
-from ..rules import Rule, Term
+from ..ops.logistic import Origin, log_sigmoid
+from ..randomness import as_generator
+from ..rules import RULES, TOGETHER, Rule, Term
 from ..tensor import Node, Tensor
 from .blocks import Loop, in_blocks
-from .code import Code, Line, Unrepeatable, joined, lowered, simplified
+from .code import Code, Line, Unrepeatable, joined, lowered, simplified, values_of
 from .outside import Outside
 from .program import Program
-from .trace import Argument, Found, Operand, Result, Trace, accumulate, wrapped
+from .trace import Argument, Constant, Found, Operand, Result, Trace, accumulate, given, wrapped
 
 __all__ = ["Plan", "Record"]
 
@@ -29,12 +31,20 @@ class Record:
         self.trace, self.outside = trace, outside
         if changed := outside.changed():
             trace.fail(f"it changed what it finds outside ({changed})")
+        if outside.drawn(list(_draws(trace))):
+            trace.fail("it drew numbers itself, and not by a layer such as Dropout", again=True)
+        outside.leave_out([o.value for s in trace.steps for o in s.operands if isinstance(o, Constant)])
         found: list[Tensor] = []
         self.form = _form(result, found, trace)
         self.results = [trace.operand(t) for t in found]
-        self.live = [t._node is not None and t._node.edges is not None and t._node.rule is not None for t in found]
+        nodes = [t._node for t in found]
+        if any(node is not None and node.rule is None for node in nodes):
+            trace.fail("it returned a leaf")
+        self.freed = [node is not None and node.edges is None for node in nodes]
+        self.live = [node is not None and node.edges is not None for node in nodes]
         self.leaves: list[list[Operand]] = []
         self.slopes: list[list[Operand]] = []
+        self.origins = [_past(t, trace) for t in found]
         for tensor, operand, live in zip(found, self.results, self.live, strict=True):
             if not isinstance(operand, Result) and not live:
                 trace.fail("it returned something that it did not compute")
@@ -64,6 +74,8 @@ class Record:
         while stack:
             node = stack.pop()
             assert node is not None
+            if node.hooks is not None:
+                self.trace.fail("a hook waits for a gradient")
             if node.rule is None:
                 if node in handles:
                     leaves.append(handles[node])
@@ -78,14 +90,50 @@ class Record:
         return leaves
 
 
+def _draws(trace: Trace) -> Iterator[tuple[np.random.Generator, Callable[..., Any], tuple[Any, ...]]]:
+    """The draws that can be repeated: generator, function and further operands."""
+    for step in trace.steps:
+        if step.anew and step.out is not None:
+            rng, *others = (operand[0] for operand in step.operands)
+            if rng is None or isinstance(rng, np.random.Generator):
+                yield as_generator(rng), step.fun, tuple(others)
+
+
+class _Past(NamedTuple):
+    """What a probability remembers (see `Origin`): its logit, or its logarithm where it has no logit."""
+
+    operand: Operand
+    is_logit: bool
+    negative: bool
+
+    def origin(self, values: ndarray) -> Origin:
+        """That of a replayed probability."""
+        past = wrapped(values)
+        if self.is_logit:
+            return Origin(lambda: log_sigmoid(past), lambda: past, self.negative)
+        return Origin(lambda: past, None, self.negative)
+
+
+def _past(tensor: Tensor, trace: Trace) -> _Past | None:
+    origin = tensor._origin
+    if origin is None or trace.failure is not None:
+        return None
+    if tensor._node is not None:
+        trace.fail("it returned a probability with a graph; return its logits")
+        return None
+    with traced(trace):
+        past = (origin.logit or origin.log)()
+    return _Past(trace.operand(past), origin.logit is not None, origin.negative)
+
+
 def _form(result: Any, found: list[Tensor], trace: Trace) -> Any:
     """The containers of a result, with its tensors collected."""
     if isinstance(result, Tensor):
         found.append(result)
         return Tensor
-    if isinstance(result, tuple | list) and not hasattr(result, "_fields"):
+    if type(result) in (tuple, list):
         return type(result), tuple(_form(r, found, trace) for r in result)
-    if isinstance(result, dict):
+    if type(result) is dict:
         return dict, tuple(result), tuple(_form(r, found, trace) for r in result.values())
     if result is not None:
         trace.fail(f"it returned a {type(result).__name__}")
@@ -115,19 +163,23 @@ class Plan:
 
     def __init__(self, fun: Callable[..., Any], first: Record, second: Record) -> None:
         code, named = lowered(first.trace, second.trace)
-        if first.form != second.form or first.live != second.live:
+        read = [code.constants[line.operands[0]] for line in code.lines if line.fun is values_of]
+        if first.form != second.form or first.live != second.live or first.freed != second.freed:
             raise Unrepeatable("it returned something else the second time")
-        self.form = first.form
+        self.form, self.freed = first.form, first.freed
         values = [named(r) for r in first.results]
         slopes = [[named(s) for s in group] for group in first.slopes]
         self.leaves = [leaf for group in first.leaves for leaf in group]
         self.counts = [len(group) if live else None for group, live in zip(first.leaves, first.live, strict=True)]
+        self.pasts = [(k, past) for k, past in enumerate(first.origins) if past is not None]
         names = [*values, *(s for group in slopes for s in group)]
+        count = len(names)
+        names += [named(past.operand) for _, past in self.pasts]
         other = simplified(code, names)
         names = [other.get(n, n) for n in names]
         joined(code)
         in_blocks(code, names)
-        _with_checks(code, names[len(values) :])
+        _with_checks(code, names[len(values) : count])
         self.program = Program(code, code.inputs, names)
         drawing = [code.constants[line.operands[0]] for line in code.lines if line.anew and line.targets]
         self.generators = [g for g in drawing if g is None or isinstance(g, np.random.Generator)]
@@ -136,15 +188,17 @@ class Plan:
         self.bytes = self.program.bytes + sum(loop.bytes for loop in loops)
         self.outside = first.outside
         self.rule = _rule_of(fun, max([n for n in self.counts if n is not None], default=0))
-        self.found = [leaf.tensor for leaf in self.leaves if isinstance(leaf, Found)]
-        self.nodes = [t._node for t in self.found]
+        read += [leaf.tensor for leaf in self.leaves if isinstance(leaf, Found)]
+        self.found = [(t, t._node, t.dtype) for t in read]
 
-    def valid(self) -> bool:
-        """Whether what the function finds outside is what it was."""
-        for tensor, node in zip(self.found, self.nodes, strict=True):
-            if tensor._node is not node:
-                return False
-        return not self.outside.changed()
+    def changed(self) -> str:
+        """What the function finds outside that is no longer what it was, empty if nothing is."""
+        for tensor, node, dtype in self.found:
+            if tensor._node is not node or tensor._value.dtype != dtype:
+                return "requires_grad or the dtype of a tensor"
+            if node is not None and node.hooks is not None:
+                return "the hooks of a tensor"
+        return self.outside.changed()
 
     def run(self, tensors: Sequence[Any], arrays: Sequence[ndarray]) -> Any:
         """The function's result for arguments that are `tensors` with the values `arrays`.
@@ -158,9 +212,11 @@ class Plan:
             values = self.program.run(*arrays)
         results = []
         at = len(self.counts)
-        for value, count in zip(values, self.counts, strict=False):
+        for value, count, freed in zip(values, self.counts, self.freed, strict=False):
             result = wrapped(value)
-            if count is not None:
+            if freed:
+                result._node = Node(None, self.rule, value.shape, value.dtype)
+            elif count is not None:
                 edges = []
                 for i in range(count):
                     leaf = self.leaves[at - len(self.counts) + i]
@@ -169,6 +225,8 @@ class Plan:
                 at += count
                 result._node = Node(tuple(edges), self.rule, value.shape, value.dtype)
             results.append(result)
+        for (k, past), value in zip(self.pasts, values[at:], strict=True):
+            results[k]._origin = past.origin(value)
         return _rebuilt(self.form, iter(results))
 
 
@@ -189,6 +247,10 @@ def _with_checks(code: Code, slopes: Sequence[str]) -> None:
     effects = [k for k, line in enumerate(code.lines) if line.anew and not line.targets]
     if slopes and (adding or effects):
         raise Unrepeatable("it took a step and returned a result with a graph; return loss.detach()")
+    looking = [k for k, line in enumerate(code.lines) if line.targets and not line.anew and _may_look(line.fun)]
+    stepping = [k for k in effects if code.lines[k].fun.__name__ != "zero_grad"]
+    if stepping and looking and looking[-1] > stepping[0]:
+        raise Unrepeatable("it took a step before it looked at labels")
     if not adding:
         code.lines += [Line(_no_nan, (n,), {}, ()) for n in slopes]
         return
@@ -199,6 +261,12 @@ def _with_checks(code: Code, slopes: Sequence[str]) -> None:
     checks = [Line(_no_nan, line.operands[1:], {}, ()) for line in moved]
     head = [line for line in code.lines[: adding[-1]] if line.fun is not accumulate]
     code.lines = [*head, *checks, *moved, *code.lines[adding[-1] + 1 :]]
+
+
+def _may_look(fun: Callable[..., Any]) -> bool:
+    """Whether it may raise `Unforeseen`: functions of values that are in no table."""
+    known = isinstance(fun, np.ufunc | Loop) or fun in RULES or fun in TOGETHER.values()
+    return not known and fun not in (values_of, given)
 
 
 def _no_nan(values: ndarray) -> None:

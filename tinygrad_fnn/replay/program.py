@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from ..rules import RULES, TOGETHER
-from .code import Code, Line, values_of
-from .trace import given
+from ..rules import RULES
+from .code import Code, Line, Several, values_of
+from .trace import accumulate, given
 
 __all__ = ["Program"]
 
@@ -56,15 +56,26 @@ class Program:
     def __init__(self, code: Code, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         root: dict[str, str] = {}
         for line in code.lines:
-            shares = [n for n in line.operands if _shares(code, n, line)]
+            source = _source(code, line)
             for target in line.targets:
-                root[target] = root.get(shares[0], shares[0]) if shares else target
+                root[target] = target if source is None else root.get(source, source)
         last = {root.get(n, n): k for k, line in enumerate(code.lines) for n in line.operands}
-        handed = {root.get(n, n) for n in outputs}
+        last |= dict.fromkeys((root.get(n, n) for n in outputs), len(code.lines))  # read when all is done
+        given_away = [n for line in code.lines if line.fun is accumulate for n in line.operands[1:]]
+        handed = {root.get(n, n) for n in (*outputs, *given_away)}
         names: dict[str, Any] = {"asarray": np.asarray, "array": np.array, **code.constants}
         fixed: dict[str, ndarray] = {}  # buffers and views of them
         owner: dict[str, ndarray] = {}  # the memory of a root
         buffers, text = Buffers(), []
+        borrowed = {t for line in code.lines if line.fun in (given, values_of) for t in line.targets}
+        seen: set[str] = set()
+
+        def own(n: str) -> str:
+            """A name's array as one that nobody else holds."""
+            r = root.get(n, n)
+            fresh = r in root and r not in fixed and r not in seen and r not in borrowed
+            seen.add(r)
+            return n if fresh else f"array({n})"
 
         def call(fun: Any, line: Line, k: int, out: str = "") -> str:
             name = _readable(fun)
@@ -79,9 +90,12 @@ class Program:
         for k, line in enumerate(code.lines):
             done = [n for n in {root.get(n, n) for n in line.operands} if last[n] == k and n in owner]
             target = line.targets[0] if len(line.targets) == 1 else ""
-            if not line.targets:
+            if line.fun is accumulate:
+                node, share = line.operands
+                text.append(call(line.fun, line._replace(operands=(node, own(share))), k))
+            elif not line.targets:
                 text.append(call(line.fun, line, k))
-            elif not target and line.fun not in TOGETHER.values():  # a loop
+            elif isinstance(line.fun, Several):
                 text.append(f"{', '.join(line.targets)}, = {call(line.fun, line, k)}")
             elif not target:
                 for t in line.targets:
@@ -90,9 +104,10 @@ class Program:
                     fixed[t] = names[t] = array
                 text.append(call(line.fun, line, k, f"({', '.join(line.targets)})"))
             elif root[target] != target:
-                source = next(n for n in line.operands if _shares(code, n, line))
-                if source in fixed:
-                    fixed[target] = names[target] = line.fun(*(names[n] for n in line.operands), **line.params)
+                source = _source(code, line)
+                view = line.fun(*(names[n] for n in line.operands), **line.params) if source in fixed else None
+                if view is not None and np.may_share_memory(view, fixed[source]):
+                    fixed[target] = names[target] = view
                 else:
                     text.append(f"{target} = {call(line.fun, line, k)}")
             elif _takes_out(line.fun) and target not in handed and code.patterns[target].ndim:
@@ -112,15 +127,7 @@ class Program:
             for n in done:
                 if n in owner:
                     buffers.free.append(owner.pop(n))
-        borrowed = {t for line in code.lines if line.fun is given for t in line.targets}
-        results = []
-        seen: set[str] = set()
-        for n in outputs:
-            r = root.get(n, n)
-            own = r in root and r not in fixed and r not in seen and r not in borrowed
-            results.append(n if own else f"array({n})")
-            seen.add(r)
-        text.append(f"return ({''.join(r + ', ' for r in results)})")
+        text.append(f"return ({''.join(own(n) + ', ' for n in outputs)})")
         self.source = f"def run({', '.join(inputs)}):\n    " + "\n    ".join(text) + "\n"
         self.bytes = buffers.bytes
         words = set(self.source.replace("(", " ").replace(")", " ").replace(",", " ").replace("=", " ").split())
@@ -131,12 +138,11 @@ class Program:
         self.run: Callable[..., tuple[ndarray, ...]] = scope["make"](*(names[n] for n in bound))
 
 
-def _shares(code: Code, operand: str, line: Line) -> bool:
-    """Whether a line's result is a view of an operand."""
-    if len(line.targets) != 1 or line.anew:
-        return False
-    a, b = code.patterns[operand], code.patterns[line.targets[0]]
-    return isinstance(a, ndarray) and isinstance(b, ndarray) and a.size > 0 and np.may_share_memory(a, b)
+def _source(code: Code, line: Line) -> Any:
+    """The operand that a line's result is a view of, None if it is none."""
+    if len(line.targets) != 1 or isinstance(line.fun, Several) or line.targets[0] not in code.views:
+        return None
+    return line.operands[code.views[line.targets[0]]]
 
 
 def _readable(fun: Callable[..., Any]) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy import ndarray
 
+from ..backward import _accumulating
 from ..modes import traced
 from ..tensor import Node, Tensor, _clock, _new, user_site
 
@@ -55,6 +56,7 @@ class Step(NamedTuple):
 
     `out` is the array it gave while it was traced: the pattern of every later one. None for a step that is there for
     what it does: add to a `.grad`, update the parameters. `anew` says that it is no function of its operands: a draw.
+    `view` is the position of the operand whose memory the result stands in.
     """
 
     fun: Callable[..., Any]
@@ -62,6 +64,7 @@ class Step(NamedTuple):
     params: dict[str, Any]
     out: ndarray | None
     anew: bool = False
+    view: int | None = None
 
 
 def wrapped(values: ndarray) -> Tensor:
@@ -121,7 +124,8 @@ class Trace:
         """Where an operand of the gate came from."""
         values = value._value if isinstance(value, Tensor) else value
         known = self.where.get(id(values))
-        if known is not None and not (isinstance(known, Found) and id(value) in self.outside):
+        another = isinstance(known, Found) and known.tensor is not value and id(value) in self.outside
+        if known is not None and not another:
             return known
         if isinstance(value, Tensor):
             self.tensors.append(value)
@@ -145,11 +149,14 @@ class Trace:
     ) -> None:
         """Note an operation of the gate. `values` are the arrays of `args`, some copied because a graph keeps them."""
         operands = tuple(map(self.operand, args))
+        arrays = [a._value if isinstance(a, Tensor) else a for a in args]
+        shared = [isinstance(a, ndarray) and a.size > 0 and np.may_share_memory(a, out) for a in arrays]
+        view = shared.index(True) if any(shared) and not anew else None
         for operand, value in zip(operands, values, strict=False):
             if isinstance(value, ndarray):
                 self.where.setdefault(id(value), operand)
                 self.alive.append(value)
-        self._enter(Step(fun, operands, params, out, anew), out)
+        self._enter(Step(fun, operands, params, out, anew, view), out)
 
     def constant(self, fun: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Note a function of values that has no derivative; its result is a Tensor, so that its use is seen too."""
@@ -216,7 +223,8 @@ def given(data: ndarray, dtype: Any) -> ndarray:
 
 def accumulate(node: Node, share: ndarray) -> None:
     """Add a share that nobody else holds to a gradient; a sum is a new array, since somebody may hold the old one."""
-    node.grad = share if node.grad is None else np.asarray(node.grad + share)
+    with _accumulating:
+        node.grad = share if node.grad is None else np.asarray(node.grad + share)
 
 
 def _plain(value: Any) -> Any:
