@@ -15,7 +15,9 @@ from .trace import accumulate
 
 __all__ = ["Loop", "in_blocks"]
 
-BLOCK: Final = 1 << 22  # bytes that the rows of a block take in all arrays together: what a core's cache holds
+# Bytes that the rows of a block take in all arrays together. A quarter of it is in use at a time, which a cache of
+# 2 MB holds; less pays for itself in calls only where that is all the cache there is.
+BLOCK: Final = 1 << 23
 FEWEST: Final = 16  # blocks, below which cutting does not pay
 SHORTEST: Final = 256  # rows; in shorter ones a matrix product reads its weights too often
 

@@ -218,6 +218,7 @@ def joined(code: Code) -> None:
             patterns = [code.patterns[t] for t in (*first.targets, *line.targets)]
             if all(p.ndim and p.dtype.kind == "f" for p in patterns):
                 lines[k] = Line(known[1], line.operands, {}, (*first.targets, *line.targets))
+                del at[known[0], line.operands]  # it has its second
                 continue
         if len(line.targets) == 1:
             at[line.fun, line.operands] = len(lines)
