@@ -9,6 +9,7 @@ import math
 import pickle
 import random
 import threading
+import tracemalloc
 import types
 import warnings
 import weakref
@@ -1176,6 +1177,21 @@ def test_buffers_of_all_plans_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> N
     assert 1 <= len(compiled.plans) < 4
 
 
+def test_few_kinds_of_arguments_wait_for_their_second_call() -> None:
+    """What a first call computed is kept until then."""
+    compiled = compile(lambda x, k: np.sum(np.exp(x) * k))
+    x = np.ones(100_000)
+    tracemalloc.start()
+    for k in range(50):
+        compiled(x, k)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 50 * x.nbytes
+    for k in range(20):
+        calls(compiled, x, k, count=3)
+    assert len(compiled.plans) == 20
+
+
 def test_signatures_do_not_keep_arrays() -> None:
     array = np.ones(1000)
     compiled = compile(lambda x: np.sum(np.exp(x)))
@@ -1203,3 +1219,20 @@ def test_rows_longer_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(4):
         assert_array_equal(compiled(x), np.tanh(x) + x)
     assert blocked(compiled)
+
+
+def test_a_model_may_forget_its_gradients_in_a_step() -> None:
+    model = network(3)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+    def step(x: Tensor) -> Any:
+        model.zero_grad()
+        cost = np.sum(model(x) ** 2)
+        cost.backward()
+        optimizer.step()
+        return cost.detach()
+
+    compiled = compile(step, fallback="raise")
+    costs = [compiled(np.ones((2, 12))).item() for _ in range(4)]
+    assert compiled.plans
+    assert costs == sorted(costs, reverse=True)

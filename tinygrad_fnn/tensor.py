@@ -615,6 +615,7 @@ class Tensor:
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
+        self._escape("it was printed")
         values = np.array2string(self._value, separator=", ", prefix="Tensor(")
         dtype = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
         origin = "" if self._node is None else ", requires_grad=True" if self.is_leaf else f", from {self._node.name}"

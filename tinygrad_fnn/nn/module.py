@@ -14,6 +14,7 @@ from numpy import ndarray
 
 from ..errors import ShapeError
 from ..html import preformatted
+from ..modes import effect
 from ..rules import Array, plain
 from ..tensor import Tensor
 from .arguments import floating_of
@@ -215,6 +216,7 @@ class Module:
         """`train(False)`."""
         return self.train(False)
 
+    @effect
     def zero_grad(self) -> None:
         """Forget every accumulated gradient: `.grad` becomes None."""
         for parameter in self.parameters():

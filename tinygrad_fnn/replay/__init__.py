@@ -16,6 +16,7 @@ import functools
 import sys
 import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Sequence
 from types import MethodType
 from typing import Any, Final
@@ -36,6 +37,7 @@ __all__ = ["Compiled", "Plan", "compile"]
 
 MOST: Final = 100  # plans of a thread; further kinds of arguments run as always
 ROOM: Final = 1 << 30  # bytes that their buffers take, beyond which there are no further ones
+WAITING: Final = 8  # first records of a thread
 SCALARS: Final = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -171,7 +173,7 @@ class Compiled:
                 raise Unrepeatable(trace.failure)
             changed = "" if signature.first is None else signature.first.outside.changed()
             if signature.first is None or changed:
-                signature.first = record
+                self._wait(signature, record)
                 if changed and signature.trials > 10:
                     raise Unrepeatable(f"what it finds outside changes from call to call ({changed})")
             else:
@@ -182,6 +184,15 @@ class Compiled:
             if trace.failure is None or not trace.again or signature.trials > 10:
                 self._refuse(signature, str(reason))
         return result
+
+    def _wait(self, signature: _Signature, record: Record) -> None:
+        """Keep a first record, which holds all arrays of its run, until the second; and few of that kind."""
+        waiting = self._local.__dict__.setdefault("waiting", deque())
+        if signature not in waiting:
+            waiting.append(signature)
+        signature.first = record
+        if len(waiting) > WAITING:
+            waiting.popleft().first = None
 
     def _refuse(self, signature: _Signature, reason: str) -> None:
         signature.refused, signature.why = True, reason
