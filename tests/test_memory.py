@@ -180,8 +180,8 @@ def test_training_does_not_grow() -> None:
     finally:
         tracemalloc.stop()
         gc.enable()
-    # A leak of one node a step would be 600 * 130 bytes. The lists of free objects that Python and NumPy keep fill up to
-    # some 22 kB, which 10,000 steps do not exceed.
+    # A leak of one node a step would be 600 * 130 bytes. The lists of free objects that Python and NumPy keep fill up
+    # to some 22 kB, which 10,000 steps do not exceed.
     assert after - before < 40_000
 
 

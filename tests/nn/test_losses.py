@@ -431,5 +431,5 @@ def test_cross_entropy_of_probabilities_is_that_of_pytorch():
 
 @pytest.mark.parametrize("count", [0, -1, 2.5, "10"])
 def test_one_hot_wants_a_number_of_classes(count):
-    with pytest.raises(ValueError, match="one_hot: num_classes is .*, wanted an integer > 0"):
+    with pytest.raises(ValueError, match=r"one_hot: num_classes is .*, wanted an integer > 0"):
         F.one_hot([0, 1], count)
