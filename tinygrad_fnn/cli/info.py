@@ -82,7 +82,7 @@ def _version(name: str) -> str | None:
 def _threads() -> str:
     """Of the libraries that are loaded, as far as they can be asked."""
     try:
-        from threadpoolctl import threadpool_info  # type: ignore[import-untyped]  # it has no types
+        from threadpoolctl import threadpool_info
     except ImportError:
         return "unknown; python -m pip install threadpoolctl finds out"
     pools = threadpool_info()
