@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
 
-from tinygrad_fnn import data
-from tinygrad_fnn.data import opening
+from tinygrad_fnn import data, files
 from tinygrad_fnn.errors import DataFormatError
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
@@ -199,7 +198,7 @@ def test_a_file_that_may_not_be_read(name: str, tmp_path: Path, monkeypatch: pyt
     def forbidden(path: object, mode: str) -> object:
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
-    monkeypatch.setattr(opening, "open", forbidden, raising=False)
+    monkeypatch.setattr(files, "open", forbidden, raising=False)
     with pytest.raises(PermissionError, match=f"^{name}: .*secret may not be read by this user"):
         READERS[name](tmp_path / "secret")
 

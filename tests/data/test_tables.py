@@ -295,3 +295,15 @@ def test_csv_refuses_wrong_options(tmp_path: Path, keywords: Any, error: type[Ex
     (tmp_path / "a.csv").write_text("1,2\n")
     with pytest.raises(error, match=message):
         load_csv_data(tmp_path / "a.csv", **keywords)
+
+
+def test_npz_with_a_name_that_is_no_text_is_refused(path: Path) -> None:
+    content = packed(False, X=np.eye(3), y=np.arange(3))
+    # The flag that says UTF-8, in the directory's first entry, and a name that is not.
+    at = content.index(b"PK\x01\x02")
+    flagged = bytearray(content)
+    flagged[at + 8 : at + 10] = (0x800).to_bytes(2, "little")
+    flagged[at + 46] = 0xFF
+    path.write_bytes(flagged)
+    with pytest.raises(DataFormatError, match="load_npz_data"):
+        load_npz_data(path)

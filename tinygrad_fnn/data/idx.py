@@ -16,9 +16,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tinygrad_fnn.data.opening import opened
 from tinygrad_fnn.errors import DataFormatError
-from tinygrad_fnn.files import StrPath
+from tinygrad_fnn.files import StrPath, opened
 
 __all__ = ["load_idx", "load_mnist"]
 

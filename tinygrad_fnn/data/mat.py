@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_fnn.data.matlab import read_matlab
-from tinygrad_fnn.data.opening import opened
 from tinygrad_fnn.errors import DataFormatError, ShapeError
-from tinygrad_fnn.files import StrPath, replacing
+from tinygrad_fnn.files import StrPath, opened, replacing
 
 __all__ = ["load_mat_digits", "load_mat_weights", "save_mat_weights"]
 

@@ -9,21 +9,28 @@ from __future__ import annotations
 import csv
 import io
 import math
+import struct
 import zipfile
 import zlib
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_fnn.data.idx import DEFLATE_RATIO
-from tinygrad_fnn.data.opening import opened
 from tinygrad_fnn.errors import DataFormatError
-from tinygrad_fnn.files import StrPath
+from tinygrad_fnn.files import StrPath, opened
 
 __all__ = ["load_csv_data", "load_npz_data"]
 
 DELIMITERS = ("\t", ";", ",")  # in this order, since a comma may also be a decimal one
+
+
+# What zipfile raises about a damaged file; a name that is no UTF-8 is a ValueError.
+_DAMAGE: Final[tuple[type[Exception], ...]] = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, OSError),
+    *(ValueError, LookupError, OverflowError),
+)
 
 
 def load_npz_data(path: StrPath, *, X: str = "X", y: str = "y") -> tuple[NDArray[np.floating], NDArray[np.int64]]:
@@ -75,7 +82,7 @@ def load_npz_data(path: StrPath, *, X: str = "X", y: str = "y") -> tuple[NDArray
                 examples, labels = (_member(archive, members[name], name) for name in (X, y))
         except DataFormatError as fault:
             raise DataFormatError(f"{where} {fault}") from fault.__cause__
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        except _DAMAGE as error:
             raise DataFormatError(f"{where} is no .npz file, or damaged: {error}") from error
     if not examples.ndim:
         raise DataFormatError(f"{where}: {X} is a single number, wanted an example a row")

@@ -344,6 +344,8 @@ def _normally(function: str, tensor: Tensor, deviation: float, rng: Seed) -> Ten
 
 def _fill(function: str, tensor: Tensor, values: ndarray) -> Tensor:
     """`values` into a leaf, in its dtype."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{function}: wanted a tensor to fill, such as layer.W; got a {type(tensor).__name__}")
     if tensor.dtype.kind != "f":
         raise TypeError(f"{function}: the tensor must hold floating-point numbers; it has dtype {tensor.dtype}")
     tensor.data = values.astype(tensor.dtype, copy=False)

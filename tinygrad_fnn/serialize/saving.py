@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, Final, Literal
@@ -12,7 +11,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..errors import DataFormatError, MissingExtraError
-from ..files import StrPath, replacing
+from ..files import StrPath, opened, replacing
 from . import archive, structure
 
 __all__ = ["load", "save"]
@@ -121,9 +120,10 @@ def load(path: StrPath, *, format: Format | None = None, max_bytes: int | None =
 def read(path: StrPath, caller: str, *, format: Format | None = None, max_bytes: int | None = None) -> Any:
     """`load`, under the name of the function that was called."""
     path = _path(path, caller)
-    if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):  # opening a pipe would wait for ever
+    special = os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+    if special:  # opening a pipe would wait for ever
         raise DataFormatError(f"{caller}: {path} is not a regular file")
-    with open(path, "rb") as file:
+    with opened(caller, path) as file:
         size = os.fstat(file.fileno()).st_size
         bound = max(LEAST_BOUND, RATIO * size) if max_bytes is None else max_bytes
         try:
