@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tinygrad_fnn.files import replacing
+from tinygrad_fnn.files import opened, replacing
 
 
 def test_content_and_exact_name(tmp_path: Path) -> None:
@@ -106,3 +106,8 @@ def test_refuses_what_is_no_file(tmp_path: Path) -> None:
 def test_refuses_other_modes(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="mode is 'a'"):
         replacing(tmp_path / "x", "a")  # type: ignore[call-overload]
+
+
+def test_a_device_is_not_read_for_ever() -> None:
+    with pytest.raises(OSError, match="load_mnist: /dev/zero is not a regular file"), opened("load_mnist", "/dev/zero"):
+        pass

@@ -35,7 +35,7 @@ __all__ += ["nn", "no_grad", "one_hot", "ops", "optim", "plot", "polygamma", "re
 __all__ += ["set_rng_state", "sigmoid", "softmax", "softplus", "stats", "strict_edges", "training"]
 
 # What is imported when it is first asked for: all together take longer than NumPy.
-_PACKAGES = {"check", "curves", "data", "func", "metrics", "nn", "optim", "plot", "stats", "training"}
+_PACKAGES = {"check", "curves", "data", "func", "metrics", "nn", "optim", "plot", "stats", "testing", "training"}
 _HOMES = {"compile": "replay", "custom_op": "custom", "fit": "training", "gradcheck": "check"}
 _HOMES |= dict.fromkeys(["get_rng_state", "manual_seed", "set_rng_state"], "randomness")
 _HOMES |= dict.fromkeys(["multigammaln", "polygamma"], "ops.polygamma")

@@ -115,7 +115,8 @@ def opened(function: str, path: StrPath) -> Iterator[BufferedReader]:
     TypeError
         If `path` is no path.
     OSError
-        If there is no such file, it is a folder, or it cannot be read; the class and `errno` are those of `open`.
+        If there is no such file, it is a folder, or it cannot be read; the class and `errno` are those of `open`. Or
+        if it is a pipe or a device.
 
     Examples
     --------
@@ -126,6 +127,8 @@ def opened(function: str, path: StrPath) -> Iterator[BufferedReader]:
     """
     if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
         raise TypeError(f"{function}: wanted the path of a file, as a str or a pathlib.Path; got {path!r:.60}")
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise OSError(errno.EINVAL, f"{function}: {path} is not a regular file")  # a pipe waits, a device never ends
     try:
         file = open(path, "rb")  # noqa: SIM115  # only its own errors are to be reworded
     except OSError as error:

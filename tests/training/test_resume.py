@@ -15,7 +15,8 @@ import pytest
 from training.problems import EPOCHS, OPTIMIZERS, RECIPES, TESTS, X, Y, bits, loader, network, train
 
 from tinygrad_fnn import manual_seed, nn, optim
-from tinygrad_fnn.serialize import load
+from tinygrad_fnn.errors import AnomalyError
+from tinygrad_fnn.serialize import load, save_checkpoint
 from tinygrad_fnn.training import Callback, Checkpoint, EarlyStopping, History, LambdaCallback, fit
 
 MSE = nn.MSELoss()
@@ -388,3 +389,22 @@ def test_a_process_interrupted_by_ctrl_c_ends_by_itself(tmp_path):
     assert process.returncode == 0
     end = load(tmp_path / "end.npz")
     assert end["interrupted"] or len(end["rows"]) == EPOCHS
+
+
+def test_a_file_of_save_checkpoint_is_refused_before_anything_is_changed(tmp_path):
+    path, other, model = tmp_path / "c.npz", nn.Linear(4, 2, rng=1), nn.Linear(4, 2, rng=0)
+    save_checkpoint(path, model=other, optimizer=optim.SGD(other.parameters(), lr=0.1), epoch=3)
+    before = bits(model)
+    with pytest.raises(ValueError, match="no checkpoint of a training: it has no history"):
+        fit(model, loader(), MSE, optim.SGD(model.parameters(), lr=0.1), epochs=1, checkpoint=path, resume=True)
+    assert bits(model) == before
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_infinite_weights_do_not_replace_a_good_checkpoint(tmp_path):
+    """The loss and the gradient of the only step are numbers, and what it leads to is not."""
+    path, model = tmp_path / "c.npz", nn.Linear(4, 2, rng=0)
+    batches = [(x * 10, y * 10) for x, y in list(loader())[:1]]
+    with pytest.raises(AnomalyError, match=r"W is no longer finite after epoch 1"):
+        fit(model, batches, MSE, optim.SGD(model.parameters(), lr=1.5e308), epochs=3, checkpoint=path)
+    assert np.isfinite(load(path)["checkpoint"]["model"]["state"]["W"]).all()

@@ -197,6 +197,8 @@ def fit(
                     run.row.update(_validated(run, interrupts.between(pairs("fit: validation", tests)), loss, metrics))
                 if scheduler is not None and scheduler_interval == "epoch":
                     _advance(scheduler, run.row)
+                if on_nan != "ignore" and not step.sound():
+                    break
                 run.end_epoch(time.perf_counter() - start)
                 run.tell("on_epoch_end")
                 _report(run, bar)
@@ -313,6 +315,19 @@ class _Step:
             clip_grad_value_(self.params, self.clip_value)
         optimizer.step()
         return outcomes
+
+    def sound(self) -> bool:
+        """Whether the parameters are numbers after an epoch, so that a checkpoint of them may replace the last one."""
+        bad = next((name for name, p in self.run.model.named_parameters() if not all_finite(p._value)), None)
+        if bad is None:
+            return True
+        message = (
+            f"fit: {bad} is no longer finite after epoch {self.run.epoch}: a step was too large, so try a smaller lr"
+        )
+        if self.on_nan == "raise":
+            raise AnomalyError(f"{message}. A checkpoint holds the epoch before")
+        self.run.stop(message)
+        return False
 
     def _refuse(self, problem: str, x: Any, y: Any, before: list[tuple[Buffer, Tensor]]) -> None:
         """Leave everything as it was before the batch, and say what happened."""

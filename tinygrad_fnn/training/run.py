@@ -119,6 +119,10 @@ class Run:
         ValueError
             If it is no such file, or of another model, optimizer or scheduler; nothing has been changed then.
         """
+        kept = load_checkpoint(path)
+        lacking = [name for name in ("history", "seconds", "callbacks") if name not in kept]
+        if lacking:
+            raise ValueError(f"fit: {path} is no checkpoint of a training: it has no {', no '.join(lacking)}")
         found = load_checkpoint(
             path, model=self.model, optimizer=self.optimizer, scheduler=self.scheduler, rng=self._draws
         )
