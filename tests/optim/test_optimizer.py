@@ -441,3 +441,23 @@ def test_the_representation_shows_each_group():
     text = repr(SGD([{"params": [leaf()]}, {"params": [leaf(), leaf()], "lr": 0.5}]))
     assert text.startswith("SGD(\n  1 parameters: lr=0.001, momentum=0.0")
     assert "\n  2 parameters: lr=0.5, " in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: [entry.pop("exp_avg_sq") for entry in s["state"]], r"missing: state\[0\] exp_avg_sq"),
+        (lambda s: s.update(param_groups=[{}]), "param_groups: wanted a list of dicts with params"),
+        (lambda s: s.update(param_groups=3), "param_groups: wanted a list of dicts with params"),
+        (lambda s: s.update(state=[3]), "state: wanted a list of dicts"),
+    ],
+)
+def test_a_state_with_something_missing_is_refused(change, message):
+    p = Tensor([1.0, 2.0], requires_grad=True)
+    optimizer = Adam([p])
+    p.grad = np.ones(2)
+    optimizer.step()
+    state = optimizer.state_dict()
+    change(state)
+    with pytest.raises(ValueError, match=message):
+        optimizer.load_state_dict(state)

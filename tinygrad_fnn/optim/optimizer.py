@@ -290,14 +290,22 @@ class Optimizer:
         if state_dict["optimizer"] != type(self).__name__:
             return [f"optimizer: it is of {state_dict['optimizer']}, wanted {type(self).__name__}"]
         groups, states = state_dict["param_groups"], state_dict["state"]
+        if not isinstance(groups, list) or not all(isinstance(g, dict) and "params" in g for g in groups):
+            return ["param_groups: wanted a list of dicts with params"]
+        if not isinstance(states, list) or not all(isinstance(state, dict) for state in states):
+            return ["state: wanted a list of dicts"]
         sizes = [len(group["params"]) for group in groups]
         wanted = [len(group["params"]) for group in self.param_groups]
         if sizes != wanted or len(states) != sum(wanted):
             return [f"parameters: it has {sizes} of them in its groups, wanted {wanted}"]
         for k, group in enumerate(groups):
             wrong += [f"missing: param_groups[{k}] {key}" for key in self.defaults if key not in group]
+        if wrong:
+            return wrong
         params = [p for group in self.param_groups for p in group["params"]]
-        for k, (p, state) in enumerate(zip(params, states, strict=True)):
+        slots = [self._slots(group) for group in groups for _ in group["params"]]
+        for k, (p, state, names) in enumerate(zip(params, states, slots, strict=True)):
+            wrong += [f"missing: state[{k}] {key}" for key in names if state and key not in state]
             for key, value in state.items():
                 if isinstance(value, ndarray) and value.shape != p.shape:
                     wrong.append(f"shape: state[{k}] {key} is {value.shape}, wanted {p.shape}")
