@@ -1236,3 +1236,29 @@ def test_a_model_may_forget_its_gradients_in_a_step() -> None:
     costs = [compiled(np.ones((2, 12))).item() for _ in range(4)]
     assert compiled.plans
     assert costs == sorted(costs, reverse=True)
+
+
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"reduction": "course"}, {"ignore_index": 1}])
+def test_labels_are_checked_in_every_replay(options: dict[str, Any]) -> None:
+    """Ignored ones that come later count for nothing, and one out of range is refused, as in the eager run."""
+    loss, z = nn.CrossEntropyLoss(**options), np.random.default_rng(0).normal(size=(6, 3))
+    ignored = options.get("ignore_index", -100)
+    compiled = compile(lambda z, t: loss(z, t), fallback="raise")
+    good = np.array([0, 2, 0, 2, 0, 2])
+    for _ in range(3):
+        assert compiled(z, good).item() == loss(z, good).item()
+    assert compiled.plans
+    some = np.where(good == 2, ignored, good)
+    ours, theirs = leaf(z), leaf(z)
+    for _ in range(2):
+        ours.grad = theirs.grad = None
+        result, expected = compiled(ours, some), loss(theirs, some)
+        result.backward()
+        expected.backward()
+        assert result.item() == expected.item()
+        assert_array_equal(ours.grad, theirs.grad)
+        assert compiled(z, some).item() == expected.item()
+    for wrong in (good + 1, good - 1 if ignored != -1 else good - 2, good * 100):
+        if options.get("ignore_index") != 1 or not (wrong == 1).all():
+            with pytest.raises(ValueError, match="cross_entropy: label"):
+                compiled(z, wrong)

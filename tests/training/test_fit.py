@@ -466,3 +466,20 @@ def test_an_optimizer_that_evaluates_the_loss_itself_is_refused():
     model, _ = linear()
     with pytest.raises(TypeError, match="LBFGS evaluates the loss several times"):
         fit(model, (X, Y), MSE, optim.LBFGS(model.parameters()), epochs=1)
+
+
+def test_ignored_and_bad_labels_that_come_late_are_those_of_the_plain_loop():
+    """The first batches, which are recorded, hold neither."""
+    X, y = np.random.default_rng(0).normal(size=(400, 4)), np.arange(400) % 3
+    y[300:] = np.where(y[300:] == 2, -100, y[300:])
+    loss, models = nn.CrossEntropyLoss(), [nn.Linear(4, 3, rng=0) for _ in range(2)]
+    fit(models[0], (X, y), loss, optim.SGD(models[0].parameters(), lr=0.1), epochs=1, batch_size=20, shuffle=False)
+    optimizer = optim.SGD(models[1].parameters(), lr=0.1)
+    for k in range(0, 400, 20):
+        optimizer.zero_grad()
+        loss(models[1](X[k : k + 20]), y[k : k + 20]).backward()
+        optimizer.step()
+    assert models[0].W.data.tobytes() == models[1].W.data.tobytes()
+    y[390] = 3
+    with pytest.raises(ValueError, match="label 3 is outside"):
+        fit(models[0], (X, y), loss, optim.SGD(models[0].parameters(), lr=0.1), epochs=1, batch_size=20, shuffle=False)

@@ -127,8 +127,14 @@ def counting_labels(
     function: str, labels: Array, count: int, shape: tuple[int, ...], ignored: int | None
 ) -> tuple[ndarray, ndarray | None]:
     """Checked labels, with 0 in the place of those that are `ignored`; and which count, None if all do."""
-    if isinstance(labels, Tensor) and MODE.get().trace is not None:
-        return on_plain_arrays(_all_counting, labels, function, count, shape, ignored), None
+    trace = MODE.get().trace
+    if trace is not None and isinstance(labels, Tensor):
+        try:
+            on_plain_arrays(_check_all_count, labels, function, count, shape, ignored)
+        except Unforeseen:
+            trace.fail("a label is ignored", again=True)
+        else:
+            return labels, None  # type: ignore[return-value]  # a Tensor, so that the trace sees what is made of it
     values = values_of(labels if isinstance(labels, Tensor) else np.asarray(labels))
     counted = None
     if ignored is not None and values.dtype.kind in "iu":
@@ -141,12 +147,10 @@ def counting_labels(
     return values, counted
 
 
-def _all_counting(labels: ndarray, function: str, count: int, shape: tuple[int, ...], ignored: int | None) -> ndarray:
-    """`counting_labels` where none is ignored."""
-    values, counted = counting_labels(function, labels, count, shape, ignored)
-    if counted is not None:
+def _check_all_count(labels: ndarray, function: str, count: int, shape: tuple[int, ...], ignored: int | None) -> None:
+    """Check labels in each replay. It gives nothing: a result that nobody reads is left out, and its check with it."""
+    if counting_labels(function, labels, count, shape, ignored)[1] is not None:
         raise Unforeseen
-    return values
 
 
 def counts_of(labels: ndarray, weights: ndarray | None, counted: ndarray | None) -> ndarray | None:
