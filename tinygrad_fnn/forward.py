@@ -80,13 +80,16 @@ class Level:
             arriving = [(edge, self.tangents[edge[0]]) for edge in node.edges or () if edge[0] in self.tangents]
         if not arriving:
             return
-        mode = MODE.get()
-        token = MODE.set(Mode(self.record, mode.strict, False, mode, self.outer))
-        try:
-            with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):
+            if not self.record:  # plain arrays in every call that follows, which the gate does not see
                 self.tangents[node] = self._tangent(node, arriving, values[:-1], params)
-        finally:
-            MODE.reset(token)
+                return
+            mode = MODE.get()
+            token = MODE.set(Mode(True, mode.strict, False, mode, self.outer))
+            try:
+                self.tangents[node] = self._tangent(node, arriving, values[:-1], params)
+            finally:
+                MODE.reset(token)
 
     def leave(self) -> None:
         """Forget the tangents, and see that what outlives the call does not change with the caller's arrays."""
@@ -117,10 +120,11 @@ class Level:
         if self.record:
             tracked = {edge[3]: edge[0] for edge in node.edges or ()}
             args = [_tensor(a, tracked[i]) if i in tracked else a for i, a in enumerate(args)]
-        found = {edge[3]: tangent for edge, tangent in arriving}
         if rule.push is not None:
+            found = {edge[3]: tangent for edge, tangent in arriving}
             return self._fitted(rule.push([found.get(i) for i in range(len(args))], *args, **params), node)
         if rule.linear == "jointly":
+            found = {edge[3]: tangent for edge, tangent in arriving}
             moved = [
                 found.get(i, a if rule.terms[0 if rule.variadic else i] is None else np.zeros_like(a))
                 for i, a in enumerate(args)
@@ -168,6 +172,15 @@ class Level:
         partial = term.partial(*self._kept(node, edge)) if term.partial is not None else 0
         if edge[0].dtype.kind == "c" != node.dtype.kind:
             return np.real(np.conj(partial) * tangent)  # the derivative of a real result, as its cotangent has it
+        if (
+            partial.__class__ is ndarray
+            and partial.base is None
+            and partial.shape == tangent.shape
+            and partial.dtype == tangent.dtype
+            and not (rule.selects or rule.root)
+            and sys.getrefcount(partial) <= ALONE  # and not an argument or the result, which the graph holds
+        ):
+            return np.multiply(tangent, partial, out=partial)
         part = tangent * partial
         if (rule.selects or rule.root) and not MODE.get().strict and _has_nan(part):
             # What is not chosen counts for nothing, whatever it is, and so does a root at its minimum at rest.

@@ -379,11 +379,11 @@ def _trace(
         arg, first = given[k], len(variables)
         for leaf in _leaves(arg):
             variable = _variable(leaf, mode.record, carrying is None)
-            if variable is None or variable._node is None:
+            if variable is None or (node := variable._node) is None:
                 raise _not_floating(f"{caller}: argument {k}{_path(arg, len(variables) - first)} of {name}", leaf)
             variables.append(variable)
-            nodes.append(variable._node)
-            connected = connected or variable._node.rule is not None
+            nodes.append(node)
+            connected = connected or node.rule is not None
         kinds.append(_like(arg, _NOTHING))
         given[k] = _like(arg, iter(variables[first:]))
     trees = tuple(kinds)
