@@ -9,6 +9,7 @@ the logit.
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -28,6 +29,7 @@ __all__ = ["backward", "grad", "pull_back"]
 IN_PLACE: Final[dict[Function, Function]] = {}
 
 _accumulating = threading.Lock()
+_time = operator.attrgetter("time")
 _UNRECORDED: Final = "nothing was recorded: no leaf of this result requires a gradient, or it was computed in no_grad"
 
 
@@ -190,14 +192,18 @@ def _tape(roots: list[Node], wanted: set[Node] | None) -> list[Node]:
     if wanted is None:
         return sorted(seen, key=_time, reverse=True)
     leading = set()
+    order = []
     for node in sorted(seen, key=_time):
-        if node in wanted or node.aside in leading or any(edge[0] in leading for edge in node.edges or ()):
+        leads = node in wanted or node.aside in leading
+        for edge in node.edges or ():
+            if leads:
+                break
+            leads = edge[0] in leading
+        if leads:
             leading.add(node)
-    return sorted(leading, key=_time, reverse=True)
-
-
-def _time(node: Node) -> int:
-    return node.time
+            order.append(node)
+    order.reverse()
+    return order
 
 
 def _free(order: list[Node]) -> None:

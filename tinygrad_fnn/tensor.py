@@ -109,26 +109,26 @@ def apply(fun: Callable[..., Any], *args: Array, **params: Any) -> Tensor:
     if rule is None:
         raise _no_rule(fun)
     values: list[Any] = []
-    nodes: list[Node | None] = []
-    tracked = raw = False
+    tracked: list[tuple[Node, int]] = []
+    raw = False
     for a in args:
         if isinstance(a, Tensor):
             value = a._data
-            values.append(a._settle() if value is None else value)
+            if value is None:
+                value = a._settle()
             node = a._node
-            nodes.append(node)
             if node is not None:
-                tracked = True
+                tracked.append((node, len(values)))
+            values.append(value)
         else:
             if a.__class__ not in _SCALARS:
                 a = _operand(a, rule)
                 raw = True
             values.append(a)
-            nodes.append(None)
     mode = MODE.get()
     ready = None
     try:
-        if tracked and rule.ahead is not None and mode.record and not mode.watch and _first_alone(nodes):
+        if rule.ahead is not None and mode.record and not mode.watch and len(tracked) == 1 and tracked[0][1] == 0:
             out, ready = rule.ahead(*values)
         else:
             out = fun(*values, **params)
@@ -145,28 +145,26 @@ def apply(fun: Callable[..., Any], *args: Array, **params: Any) -> Tensor:
         terms = rule.terms
         values.append(out)
         if raw:
-            _own_operands(rule, args, values, nodes)
+            _own_operands(rule, args, values, tracked)
         if params:  # once, and not for each edge: concatenate has as many entries in them as edges
             params = {key: owned(value) for key, value in params.items()}
         edges = []
-        kind = out.dtype.kind
-        for i, parent in enumerate(nodes):
-            if parent is not None:
-                term = terms[0 if rule.variadic else i]
-                if term is not None:
-                    take = term.take
-                    pull = term.pull if kind != "c" else conjugating(term.pull)
-                    if ready is not None:
-                        pull = _Ready(ready, pull)
-                    edges.append((parent, pull, () if take is None else take(values, params, i), i))
-                else:
-                    raise _no_term(rule, i)
-        if edges:
-            if kind not in "fc":
-                raise TypeError(f"{rule.name}: a result of dtype {out.dtype} cannot carry a gradient; use detach()")
-            node = Node(tuple(edges), rule, out.shape, out.dtype)
-            if mode.level is not None:
-                mode.level.push(node, values, params)
+        dtype = out.dtype
+        kind = dtype.kind
+        for parent, i in tracked:
+            term = terms[0 if rule.variadic else i]
+            if term is None:
+                raise _no_term(rule, i)
+            take = term.take
+            pull = term.pull if kind != "c" else conjugating(term.pull)
+            if ready is not None:
+                pull = _Ready(ready, pull)
+            edges.append((parent, pull, () if take is None else take(values, params, i), i))
+        if kind not in "fc":
+            raise TypeError(f"{rule.name}: a result of dtype {dtype} cannot carry a gradient; use detach()")
+        node = Node(tuple(edges), rule, out.shape, dtype)
+        if mode.level is not None:
+            mode.level.push(node, values, params)
     elif raw and out.base is not None:
         out = out.copy()  # a view of the caller's array would change under us
     if mode.watch:
@@ -179,10 +177,6 @@ def apply(fun: Callable[..., Any], *args: Array, **params: Any) -> Tensor:
     result._node = node
     result._origin = None
     return result
-
-
-def _first_alone(nodes: list[Node | None]) -> bool:
-    return nodes[0] is not None and not any(nodes[1:])
 
 
 class _Ready:
@@ -220,10 +214,10 @@ def _operand(a: Any, rule: Rule) -> Any:
     return _numbers(a, rule.name, "biufc")
 
 
-def _own_operands(rule: Rule, args: tuple[Any, ...], values: list[Any], nodes: list[Node | None]) -> None:
+def _own_operands(rule: Rule, args: tuple[Any, ...], values: list[Any], tracked: list[tuple[Node, int]]) -> None:
     """Copy the caller's arrays that a tracked term keeps, so that later writes to them do not reach the graph."""
-    for i, node in enumerate(nodes):
-        term = None if node is None else rule.terms[0 if rule.variadic else i]
+    for _, i in tracked:
+        term = rule.terms[0 if rule.variadic else i]
         for j in () if term is None else term.keeps:
             kept = values[j]
             raw = j >= 0 and isinstance(kept, ndarray) and not isinstance(args[j], Tensor)

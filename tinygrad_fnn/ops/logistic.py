@@ -25,7 +25,9 @@ from .reductions import drop
 __all__ = ["Origin", "log_sigmoid", "log_softmax", "logistic_density", "logsumexp", "past", "relu", "sigmoid"]
 __all__ += ["softmax", "softplus"]
 
-_LARGEST = {np.dtype(t): float(int(np.log(np.finfo(t).max))) for t in (np.float16, np.float32, np.float64)}
+_FLOATS = (np.float16, np.float32, np.float64, np.longdouble)
+# The largest exponent short of overflow, and 1: as arrays, which a ufunc takes faster than Python's numbers.
+_BOUNDS = {np.dtype(t): (np.array(int(np.log(np.finfo(t).max)), t), np.array(1, t)) for t in _FLOATS}
 TAILS = (-745.0, -40.0, 40.0, 745.0)
 
 
@@ -100,19 +102,17 @@ def _sigmoid(z: Array, out: Any = None) -> Array:
         e = np.exp(np.where(z.real < 0, z, -z))
         a: ndarray = np.where(z.real < 0, e, 1) / (1 + e)
         return a
-    e = _exponential(z, np.empty_like(z) if out is None else out)
-    return np.divide(e, e + 1, out=e)
+    c, one = _BOUNDS[z.dtype]
+    e = _exponential(z, c, out)
+    return np.divide(e, e + one, out=e)
 
 
-def _exponential(z: ndarray, out: ndarray) -> ndarray:
-    """``exp(z)``, short of overflow."""
-    np.minimum(z, _largest_exponent(z), out=out)
-    np.exp(out, out=out)
-    return out
-
-
-def _largest_exponent(z: ndarray) -> float:
-    return _LARGEST.get(z.dtype, 11355.0)
+def _exponential(z: ndarray, c: ndarray, out: ndarray | None) -> ndarray:
+    """``exp(min(z, c))``, short of overflow."""
+    if out is None and not z.ndim:
+        out = np.empty_like(z)  # of a 0-d array a ufunc makes a scalar
+    e = np.minimum(z, c, out=out)
+    return np.exp(e, e)  # type: ignore[no-any-return]  # an array, as `e` is
 
 
 sigmoid_of = dispatching(_sigmoid)
@@ -123,17 +123,19 @@ def _logistic_density(z: Array, out: Any = None) -> Array:
     if z.dtype.kind == "c":
         e = np.exp(np.where(z.real < 0, z, -z))  # it is even
         return e / np.square(1 + e)
-    e = _exponential(z, np.empty_like(z) if out is None else out)
-    r = np.add(e, 1, out=np.empty_like(e))
-    return _density_beyond(z, np.divide(np.divide(e, r, out=e), r, out=e))
+    c, one = _BOUNDS[z.dtype]
+    e = _exponential(z, c, out)
+    r = e + one
+    return _density_beyond(z, c, np.divide(np.divide(e, r, e), r, e))
 
 
-def _density_beyond(z: ndarray, density: ndarray) -> ndarray:
+def _density_beyond(z: ndarray, c: ndarray, density: ndarray) -> ndarray:
     """Put ``exp(-z)`` where z is beyond the largest exponent; there it is the density to the last digit."""
-    c = _largest_exponent(z)
-    if z.size and np.fmax.reduce(z, axis=None) > c:
-        beyond = z > c
-        density[beyond] = np.exp(-z[beyond])
+    if z.size:
+        flat = z.ravel("K")
+        if not flat[flat.argmax()] <= c:  # which is the first NaN where there is one
+            beyond = z > c
+            density[beyond] = np.exp(-z[beyond])
     return density
 
 
@@ -141,11 +143,14 @@ def _sigmoid_and_density(z: Array, out: Any = None) -> tuple[ndarray, ndarray | 
     z = _floating(z)
     if z.dtype.kind == "c":
         return _sigmoid(z), None
-    a, density = (np.empty_like(z), np.empty_like(z)) if out is None else out
-    e = _exponential(z, a)
-    r = np.add(e, 1, out=density)
-    np.divide(e, r, out=a)
-    return a, _density_beyond(z, np.divide(a, r, out=density))
+    c, one = _BOUNDS[z.dtype]
+    a, density = (None, None) if out is None else out
+    e = _exponential(z, c, a)
+    if density is None and not z.ndim:
+        density = np.empty_like(z)
+    r = np.add(e, one, out=density)
+    a = np.divide(e, r, e)
+    return a, _density_beyond(z, c, np.divide(a, r, r))
 
 
 TOGETHER[_sigmoid, _logistic_density] = _sigmoid_and_density
