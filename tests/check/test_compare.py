@@ -101,6 +101,13 @@ def test_a_relu_at_exactly_0_has_derivative_0_in_all_three():
     agrees(compare([np.array([[0.0, 1.0], [1.0, 1.0]]), np.ones((1, 3))], [[0.0]], [[1]], activation="relu"))
 
 
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_logits_of_exactly_0_agree(output):
+    """Weights of zero: there the cost is made of two ramps, whose derivatives must belong together."""
+    thetas, X, Y = debug_network()
+    agrees(compare([0 * theta for theta in thetas], X, Y, output=output))
+
+
 def test_gradients_that_are_0_agree():
     dead = [np.array([[-1.0, 0.0], [-2.0, 0.0]]), np.ones((1, 3))]
     table = compare(dead, [[1.0], [2.0]], [[0], [1]], activation="relu")

@@ -355,8 +355,9 @@ def _relu(z: Any) -> Any:
 
 def _bce(z: Any, y: Float) -> Any:
     """-y log a - (1 - y) log(1 - a) as (32), where nothing cancels."""
-    e = np.log1p(np.exp(-_size(z)))
-    return y * (_relu(-z) + e) + (1 - y) * (_relu(z) + e)
+    size = _size(z)  # whose choice at 0 the two ramps must share, for the derivative there
+    e = np.log1p(np.exp(-size))
+    return y * ((size - z) / 2 + e) + (1 - y) * ((size + z) / 2 + e)
 
 
 def _cross_entropy(z: Any, y: Float) -> Any:
