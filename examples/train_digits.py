@@ -13,6 +13,7 @@ import numpy as np
 
 import tinygrad_fnn as tg
 from tinygrad_fnn import data, nn, optim, plot
+from tinygrad_fnn.cli.networks import of_thetas, save_network
 from tinygrad_fnn.errors import MissingExtraError
 
 
@@ -54,20 +55,27 @@ def reordered(thetas: list[np.ndarray], step: int) -> list[np.ndarray]:
     return [*thetas[:-1], np.roll(thetas[-1], step, axis=0)]
 
 
-def train(model: nn.DigitNet, X: tg.Tensor, y: np.ndarray, l2: float, iterations: int) -> list[float]:
+def train(model: nn.DigitNet, X: tg.Tensor, y: np.ndarray, l2: float, iterations: int) -> tuple[list[float], bool]:
+    """The cost after each iteration, and whether Ctrl-C ended them; the weights are those of the last one."""
     Y = tg.one_hot(y, 10)
     costs: list[float] = []
 
     def report(progress: optim.Progress) -> None:
         costs.append(progress.cost)
         end = "\n" if progress.iteration % 10 == 0 else "\r"
+        if end == "\r" and not sys.stdout.isatty():
+            return
         accuracy = model.accuracy(X, y)
         print(
             f"iteration {progress.iteration:4d}   J {progress.cost:.6f}   accuracy {accuracy:.2%}", end=end, flush=True
         )
 
-    optim.minimize(model, lambda: model.cost(X, Y, l2), maxiter=iterations, callback=report)
-    return costs
+    try:
+        optim.minimize(model, lambda: model.cost(X, Y, l2), maxiter=iterations, callback=report)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted after {len(costs)} of {iterations} iterations; this is what it has learned so far")
+        return costs, True
+    return costs, False
 
 
 def evaluate(model: nn.DigitNet, X: tg.Tensor, y: np.ndarray, l2: float) -> None:
@@ -93,7 +101,7 @@ def draw(model: nn.DigitNet, X: np.ndarray, y: np.ndarray, costs: list[float], a
     return list(figures)
 
 
-def main() -> None:
+def main() -> int:
     args = arguments()
     args.out.mkdir(parents=True, exist_ok=True)  # before the work, so that nothing is lost
     X, y = load(args)
@@ -108,7 +116,7 @@ def main() -> None:
     print("X", X.shape, " y", y.shape, "", "  ".join(f"Theta{k} {t.shape}" for k, t in enumerate(model.thetas(), 1)))
 
     inputs = tg.Tensor(X)  # copied once, instead of in each iteration
-    costs = train(model, inputs, y, args.l2, iterations) if iterations else []
+    costs, interrupted = train(model, inputs, y, args.l2, iterations) if iterations else ([], False)
     evaluate(model, inputs, y, args.l2)
 
     if args.mnist:
@@ -116,17 +124,21 @@ def main() -> None:
         X_test, y_test = mnist(args.mnist, "t10k")
         evaluate(model, tg.Tensor(X_test), y_test, args.l2)
     data.save_mat_weights(args.out / "weights.mat", reordered(model.thetas(), -1))
-    np.savez(args.out / "weights.npz", *model.thetas())
+    network = of_thetas(model.thetas(), column_major=not args.mnist)  # as `python -m tinygrad_fnn evaluate` reads it
+    save_network(network, args.out / "weights.npz", {"costs": costs, "l2": args.l2})
     files = ["weights.mat", "weights.npz"]
     try:
         files += draw(model, X, y, costs, args)
     except MissingExtraError as missing:
         print(f"\nno pictures: {missing}")
     print(f"\nin {args.out}: {', '.join(files)}")
+    return 1 if interrupted else 0
 
 
 if __name__ == "__main__":
     try:
-        main()
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("train_digits.py: interrupted")
     except (ValueError, TypeError, OSError) as error:
         sys.exit(f"train_digits.py: {error}")

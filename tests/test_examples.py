@@ -1,7 +1,9 @@
 """The demo as a user runs it: its numbers, its files, and what it says when matplotlib is missing."""
 
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.io import loadmat, savemat
+
+from tinygrad_fnn import load
 
 DEMO = Path(__file__).resolve().parents[1] / "examples" / "train_digits.py"
 
@@ -27,17 +31,40 @@ def test_fifty_iterations_reach_the_accuracy_of_the_course(tmp_path):
     weights = loadmat(tmp_path / "weights.mat")
     assert weights["Theta1"].shape == (25, 401)
     assert weights["Theta2"].shape == (10, 26)
-    saved = np.load(tmp_path / "weights.npz")
-    assert (saved["arr_0"] == weights["Theta1"]).all()
-    assert (saved["arr_1"] == np.roll(weights["Theta2"], 1, axis=0)).all()  # label 10 is digit 0
+    saved = load(tmp_path / "weights.npz")["weights"]
+    assert (np.c_[saved["linear1.b"], saved["linear1.W"]] == weights["Theta1"]).all()
+    theta2 = np.c_[saved["linear2.b"], saved["linear2.W"]]
+    assert (theta2 == np.roll(weights["Theta2"], 1, axis=0)).all()  # label 10 is digit 0
+    lines = [line for line in out.splitlines() if line.startswith("iteration")]
+    assert len(lines) == 5  # into a pipe each tenth is enough
+    assert "\r" not in out
+    for name in ("weights.mat", "weights.npz"):
+        read = [sys.executable, "-m", "tinygrad_fnn", "evaluate", str(tmp_path / name), "--json"]
+        found = json.loads(subprocess.run(read, capture_output=True, check=True).stdout)
+        assert found["accuracy"] == accuracy
 
 
 def test_the_same_seed_writes_the_same_bits(tmp_path):
     for name in ("a", "b"):
         demo("--iterations", 3, "--hidden", 8, 6, "--out", tmp_path / name)
-    first, second = (np.load(tmp_path / name / "weights.npz") for name in ("a", "b"))
-    assert [first[key].shape for key in first] == [(8, 401), (6, 9), (10, 7)]
+    first, second = (load(tmp_path / name / "weights.npz")["weights"] for name in ("a", "b"))
+    assert [first[f"linear{k}.W"].shape for k in (1, 2, 3)] == [(8, 400), (6, 8), (10, 6)]
     assert all((first[key] == second[key]).all() for key in first)
+
+
+def test_ctrl_c_keeps_what_has_been_learned(tmp_path):
+    command = [sys.executable, str(DEMO), "--iterations", "100000", "--out", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    before = process.stdout.readline() + process.stdout.readline()
+    assert "iteration   10" in before
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert error == ""
+    assert int(re.search(r"interrupted after (\d+) of 100000 iterations", out).group(1)) >= 10
+    assert re.search(r"accuracy 0\.\d+ on 5000 examples", out)
+    assert len(load(tmp_path / "weights.npz")["record"]["costs"]) >= 10
+    assert (tmp_path / "weights.mat").exists()
 
 
 def test_pictures_are_written(tmp_path):

@@ -5,16 +5,20 @@ import contextlib
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from tinygrad_fnn import __version__, check, nn
 from tinygrad_fnn.cli import check as check_command
+from tinygrad_fnn.cli import evaluate as evaluate_command
 from tinygrad_fnn.cli import main
+from tinygrad_fnn.cli import show as show_command
 from tinygrad_fnn.cli.command import parser
 from tinygrad_fnn.cli.page import page
 
@@ -60,6 +64,14 @@ def fill():
     np.savez("objects.npz", X=np.array([print], dtype=object), y=[0])
     np.savez("many.npz", X=np.zeros((1001, 1)), y=np.arange(1001))
     np.savez("empty.npz", X=np.zeros((4, 0)), y=[0, 1, 0, 1])
+    np.savez("none.npz", X=np.zeros((0, 9)), y=np.zeros(0, int))
+    Path("pipes.csv").write_text("1|2|0\n3|4|1\n")
+    Path("comma.csv").write_text("1,5;2;0\n3;4;1\n")
+    Path("mixed.csv").write_text("1,2,0\n3,4,red\n")
+    Path("bytes.csv").write_bytes(bytes(range(256)))
+    thetas = {"Theta1": np.full((3, 8), 1e308), "Theta2": np.full((10, 4), 1e308)}
+    savemat("huge.mat", thetas)
+    savemat("seven.mat", {"X": np.ones((3, 7)), "y": np.ones((3, 1))})
     Path("words.csv").write_text("a,b,kind\n1,2,red\n3,4,blue\n")
     Path("one.csv").write_text("1,2,0\n3,4,0\n")
     Path("two.csv").write_text("a,b\n1,2\n")
@@ -104,7 +116,14 @@ MISTAKES = [
         "train --npz flowers.npz --validation 0.001",
         "--validation 0.001: split: 60 examples would make parts of (60, 0)",
     ),
-    ("train --csv words.csv", "words.csv"),
+    ("train --npz none.npz", "none.npz: X is (0, 9); wanted at least one example"),
+    ("train --csv words.csv", "--validation 0.2: split: 2 examples would make parts of (2, 0)"),
+    ("train --csv pipes.csv", "pipes.csv has one column, wanted features and a label; is delimiter right?"),
+    (
+        "train --csv comma.csv",
+        "has '1,5' in line 1, column 1, wanted a finite number; write a decimal comma as a point",
+    ),
+    ("train --csv mixed.csv", "mixed.csv has '0' among labels that are texts; wanted numbers only, or texts only"),
     ("train --csv words.csv --label-column color", "no columns named 'color'; they are a, b, kind"),
     ("train --csv one.csv", "every label is 0; there is nothing to tell apart"),
     ("train --out nowhere/m.npz", "--out: there is no folder nowhere; make it first"),
@@ -116,7 +135,7 @@ MISTAKES = [
     ("train --optimizer rprop --weight-decay 1", "--weight-decay: rprop has none"),
     ("train --gamma 0.5", "--gamma is for step, exponential and plateau; --schedule is constant"),
     ("train --step-size 3 --schedule cosine", "--step-size is for --schedule step; it is cosine"),
-    ("train --out x.npz --checkpoint x.npz", "name the same file"),
+    ("train --monitor loss", "--monitor says what --patience goes by; add --patience N"),
     ("train --npz flowers.npz --checkpoint bad.npz --resume", "bad.npz begins with 6e 6f"),
     ("train --npz flowers.npz --checkpoint m.npz --resume", "m.npz is no checkpoint"),
     ("evaluate", "arguments are required: MODEL"),
@@ -128,6 +147,8 @@ MISTAKES = [
     ("evaluate m.npz data.xyz", "DATA: data.xyz: wanted a file that ends in .mat, .npz"),
     ("evaluate m.npz nowhere.npz", "there is no file nowhere.npz"),
     ("evaluate m.npz eight.npz", "eight.npz: 8 features, the model wants 9"),
+    ("evaluate m.npz none.npz", "none.npz: X is (0, 9); wanted at least one example"),
+    ("evaluate m.npz words.csv", "words.csv: 2 features, the model wants 9"),
     ("evaluate m.npz", "the digits of the package: 400 features, the model wants 9"),
     ("evaluate m.npz four.npz", "four.npz: the label at row 3 (from 0) is 3, the model knows 0, 1, 2"),
     ("evaluate m.npz flowers.npz --misread wrong.gif", "--misread: wrong.gif: wanted a name that ends in .png"),
@@ -136,9 +157,13 @@ MISTAKES = [
     ("check m.npz --seed 1", "--seed: for random weights; MODEL brings its own"),
     ("check m.npz", "400 features, the model wants 9"),
     ("check eight-m.npz --npz eight.npz", "is a GELU, wanted Sigmoid or Tanh or ReLU"),
+    ("check huge.mat --mat seven.mat", "exceeds the range of float64"),
     ("check --activation gelu", "--activation: invalid choice: 'gelu'"),
     ("check --tolerance 0", "--tolerance: 0 is out of range"),
     ("show", "arguments are required: WHAT"),
+    ("check --npz none.npz", "none.npz: X is (0, 9); wanted at least one example"),
+    ("show digits none.npz", "none.npz: X is (0, 9); wanted at least one example"),
+    ("show confusion m.npz none.npz", "none.npz: X is (0, 9); wanted at least one example"),
     ("show digits eight.npz", "wanted rows of square pictures"),
     ("show digits --count 0", "--count: 0 is out of range, wanted an integer from 1 to 2500"),
     ("show hidden eight-m.npz", "wanted rows of square pictures"),
@@ -146,12 +171,20 @@ MISTAKES = [
     ("show history run.csv --metric cost", "--metric is 'cost'; run.csv has epoch, lr, loss"),
     ("show history run.jsonl", "run.jsonl has no epochs"),
     ("show history words.csv", "words.csv, line 2"),
+    ("show history bytes.csv", "bytes.csv is no text in UTF-8, as `train --log` writes it"),
     ("show history two.csv", "--metric is 'loss'; two.csv has a, b"),
     ("show history bad.npz", "bad.npz has no epochs"),
     ("show confusion m.npz eight.npz", "eight.npz: 8 features"),
     ("diagnose", "which gradients?"),
     ("info --bogus", "unrecognized arguments: --bogus"),
     ("bench --bogus", "unrecognized arguments: --bogus"),
+    ("bench --workload W9", "--workload: invalid choice: 'W9'"),
+    ("bench --json nowhere/x.json", "--json nowhere/x.json: there is no folder nowhere"),
+    ("bench --json nothing", "--json nothing: nothing is a folder"),
+    (
+        "bench --workload mnist --mnist nothing",
+        "bench: no train-images-idx3-ubyte or train-images-idx3-ubyte.gz in nothing",
+    ),
 ]
 
 
@@ -162,7 +195,49 @@ def test_a_mistake_is_named_and_exits_with_2(folder, capsys, line, message):
     out, error = capsys.readouterr()
     assert message in error
     assert "Traceback" not in error
+    assert len([line for line in error.splitlines() if "examples to learn from" not in line]) == 1
     assert not out
+
+
+# What each option that writes a file must keep away from: lines with {} for that file.
+CLASHES = {
+    ("train", "--out"): ["--npz {}.npz --out {}.npz", "--npz {}.npz --out ./{}.npz", "--npz {}.npz --out link.npz",
+                         "--npz {}.npz --out hard.npz", "--out {}.npz --checkpoint {}.npz --resume"],
+    ("train", "--log"): ["--csv {}.csv --log {}.csv"],
+    ("train", "--checkpoint"): ["--npz {}.npz --checkpoint {}.npz --resume"],
+    ("evaluate", "--misread"): ["{}.png flowers.npz --misread {}.png", "m.npz {}.npz --misread {}.npz"],
+    ("show", "digits", "--out"): ["{}.npz --out {}.npz"],
+    ("show", "hidden", "--out"): ["{}.png --out {}.png"],
+    ("show", "history", "--out"): ["{}.png --out {}.png"],
+    ("show", "confusion", "--out"): ["{}.png flowers.npz --out {}.png", "m.npz {}.npz --out {}.npz"],
+}  # fmt: skip
+
+
+def test_every_option_that_writes_has_its_clashes_in_the_table():
+    writing = {
+        (*path, action.option_strings[0])
+        for path, command in COMMANDS.items()
+        for action in command._actions
+        if action.option_strings and getattr(action.type, "__qualname__", "").startswith("to_write")
+    }
+    assert writing == set(CLASHES)
+
+
+@pytest.mark.parametrize("line", [f"{' '.join(path[:-1])} {line}" for path, lines in CLASHES.items() for line in lines])
+def test_a_file_that_is_read_is_not_written(folder, capsys, monkeypatch, line):
+    for module in (evaluate_command, show_command):  # as if pictures could have the names of data
+        monkeypatch.setattr(module, "PICTURES", (".png", ".npz"))
+    for suffix in ("npz", "csv", "png"):
+        shutil.copy("flowers.npz", f"mine.{suffix}")
+    Path("link.npz").symlink_to("mine.npz")
+    Path("hard.npz").hardlink_to("mine.npz")
+    capsys.readouterr()
+    assert main(line.replace("{}", "mine").split()) == 2
+    error = capsys.readouterr().err
+    assert "are the same file; give --" in error, error
+    assert len(error.splitlines()) == 1
+    for suffix in ("npz", "csv", "png"):
+        assert Path(f"mine.{suffix}").read_bytes() == Path("flowers.npz").read_bytes()
 
 
 def test_every_command_has_a_mistake_in_the_table():
@@ -250,6 +325,31 @@ def test_the_demo_prints_accuracy_and_agreement(capsys):
     assert by_complex_step < 1e-14
     assert by_differences < 1e-7  # rounding of J over the step, 1e-16 / 1e-5, and more where a slope is small
     assert "next:\n  python -m tinygrad_fnn train" in out
+
+
+def test_the_readme_shows_what_the_demo_prints(capsys):
+    pattern = r"accuracy ([\d.]+)% on the 1000 digits.*\n"
+    pattern += r"autograd = textbook to (\S+), complex step to (\S+), finite differences to (\S+)"
+    assert main(["demo"]) == 0
+    shown = re.search(pattern, (PAGE.parents[1] / "README.md").read_text(encoding="utf-8"))
+    printed = re.search(pattern, capsys.readouterr().out)
+    accuracy, *distances = (np.array([float(shown[k]), float(printed[k])]) for k in range(1, 5))
+    assert np.ptp(accuracy) <= 1  # percent: another BLAS sums in another order, and 600 steps of Adam spread that
+    assert all(d.max() / d.min() < 10 for d in distances)  # rounding, of the same size everywhere
+
+
+def test_the_demo_interrupted_says_so(tmp_path):
+    command = [sys.executable, "-u", "-m", "tinygrad_fnn", "demo", "--epochs", "5000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            break
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert re.search(r"\ninterrupted after \d+ of 5000 epochs", out)
+    assert "digits it has not seen" in out
+    assert error == ""
 
 
 def test_the_demo_is_the_same_for_a_seed(capsys):
@@ -345,7 +445,7 @@ def test_bench_is_given_its_arguments(monkeypatch):
     from tinygrad_fnn import bench
 
     given = []
-    monkeypatch.setattr(bench, "main", lambda arguments: given.extend(arguments) or 1)
+    monkeypatch.setattr(bench, "main", lambda arguments, parser: given.extend(arguments) or 1)
     assert main(["bench", "--quick", "--help"]) == 1
     assert given == ["--quick", "--help"]
 

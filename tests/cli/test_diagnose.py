@@ -145,6 +145,75 @@ def test_what_is_no_gradient_exits_with_2_and_one_line(tmp_path, capsys, name, c
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ("g[0].T", r"mine.py: its gradient has shape \(401, 25\), expected \(10285,\)"),
+        ("[g[0].T, g[1]]", r"mine.py: gradient of layer 0 has shape \(401, 25\), expected \(25, 401\)"),
+        ("g[:1]", r"mine.py: its gradient has 1 layers, expected 2"),
+        ("[np.nan * g[0], g[1]]", r"mine.py: the gradient of layer 0 holds NaN"),
+        ("None", r"mine.py: its gradient must be a list of arrays.*got NoneType"),
+        ("{'grad': g}", r"mine.py: grad is no array; wanted one vector, or Theta1_grad"),
+    ],
+)
+def test_a_wrong_shape_is_said_in_the_learners_words(tmp_path, capsys, returned, message):
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n" + RIGHT.replace("return list(", "g = list(") + f"    return {returned}\n"
+    )
+    assert main(["diagnose", str(tmp_path / "mine.py")]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error), error
+    assert "wrong" not in error.partition("mine.py")[2]  # the name of an argument that the learner has never seen
+
+
+def test_a_gradient_that_nothing_explains_is_told_that_its_shape_is_wrong_too(tmp_path, capsys):
+    returned = "    return [np.roll(a.T, 3) for a in g]\n"
+    (tmp_path / "mine.py").write_text("import numpy as np\n" + RIGHT.replace("return list(", "g = list(") + returned)
+    assert main(["diagnose", str(tmp_path / "mine.py")]) == 1
+    note = "Its arrays have shapes [(401, 25), (26, 10)], wanted [(25, 401), (10, 26)]"
+    assert note in capsys.readouterr().out
+    assert main(["diagnose", str(tmp_path / "mine.py"), "--json"]) == 1
+    assert note in json.loads(capsys.readouterr().out)["message"]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"X": np.zeros((0, 4)), "y": np.zeros(0, int)}, "X is (0, 4), wanted at least one example"),
+        ({"X": np.zeros((2, 4)), "y": ["a", "b"]}, "y of <U1, wanted numbers"),
+        ({"X": np.zeros((2, 4)), "y": [1, 11]}, "y has labels from 1 to 11, wanted 0 to 9"),
+        ({"X": np.zeros((2, 4))}, "wanted X and y (or Y), it has X"),
+    ],
+)
+def test_data_that_are_none_are_named(tmp_path, capsys, arrays, message):
+    np.savez(tmp_path / "data.npz", **arrays)
+    (tmp_path / "mine.py").write_text(RIGHT)
+    assert main(["diagnose", str(tmp_path / "mine.py"), "--data", str(tmp_path / "data.npz")]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--data", "--thetas"])
+def test_a_file_of_another_kind_is_refused_by_its_name(tmp_path, capsys, option):
+    (tmp_path / "a.csv").write_text("1,2\n")
+    (tmp_path / "mine.py").write_text(RIGHT)
+    assert main(["diagnose", str(tmp_path / "mine.py"), option, str(tmp_path / "a.csv")]) == 2
+    assert re.search(rf"{option} \S*a.csv: wanted a .mat ", capsys.readouterr().err)
+
+
+def test_a_problem_is_written_to_a_new_file_only(problem, tmp_path, capsys):
+    before = (tmp_path / "problem.npz").read_bytes()
+    assert main(["diagnose", "--write", str(tmp_path / "problem.npz")]) == 2
+    assert "exists; give it another name, or delete it" in capsys.readouterr().err
+    assert (tmp_path / "problem.npz").read_bytes() == before
+
+
+def test_gradients_that_would_not_be_looked_at_are_refused(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(RIGHT)
+    assert main(["diagnose", str(tmp_path / "mine.py"), "--write", str(tmp_path / "new.npz")]) == 2
+    assert re.search(r"mine.py would not be looked at. Leave out one", capsys.readouterr().err)
+    assert not (tmp_path / "new.npz").exists()
+
+
 def test_pickles_are_not_run(tmp_path, capsys):
     np.savez(tmp_path / "mine.npz", Theta1_grad=np.array([print], dtype=object))
     assert main(["diagnose", str(tmp_path / "mine.npz")]) == 2

@@ -3,7 +3,9 @@
 import csv
 import gzip
 import json
+import re
 import resource
+import shlex
 import signal
 import struct
 import subprocess
@@ -180,11 +182,40 @@ def test_patience_stops_and_goes_back_to_the_best(flowers, capsys):
     assert found["results"]["validation"]["cost"] == pytest.approx(min(losses), rel=1e-12)  # batches of another size
 
 
-def test_a_bar_takes_the_place_of_the_lines(flowers, capsys):
+@pytest.mark.parametrize("terminal", [True, False])
+def test_on_a_terminal_a_bar_takes_the_place_of_the_lines(flowers, capsys, monkeypatch, terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     assert main(["train", "--npz", "flowers.npz", *QUICK, "--progress"]) == 0
     error = capsys.readouterr().err
-    assert "epoch 2/2: " in error
-    assert "epoch 2/2  lr" not in error
+    assert ("epoch 2/2: " in error) == terminal
+    assert ("epoch 2/2  lr" in error) != terminal
+    assert ("\r" in error) == terminal
+
+
+def test_it_is_said_how_many_examples_there_are_to_learn_from_and_held_back(flowers, capsys):
+    assert main(["train", "--npz", "flowers.npz", *QUICK]) == 0
+    assert "; 48 examples to learn from and 12 held back, of flowers.npz\n" in capsys.readouterr().err
+    assert main(["train", "--npz", "flowers.npz", *QUICK, "--validation", "0"]) == 0
+    assert "; 60 examples to learn from, of flowers.npz\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate", ["1e300", "1e-9"])
+def test_a_cost_that_has_grown_is_warned_of(flowers, capsys, rate):
+    """Cross-entropy of saturated logits is finite however wrong they are."""
+    run = ["train", "--npz", "flowers.npz", *QUICK, "--output", "softmax", "--lr", rate]
+    assert main(run) == 0
+    warned = re.search(r"warning: the training cost is (\S+), it was (\S+) at the start", capsys.readouterr().err)
+    assert bool(warned) == (rate == "1e300")
+    if warned:
+        assert float(warned[1]) > 1e100 > float(warned[2])
+
+
+def test_logits_that_overflow_after_the_training_are_its_answer(flowers, capsys):
+    run = ["train", "--npz", "flowers.npz", "--hidden", "50", "--epochs", "1", "--batch-size", "60"]
+    assert main([*run, "--output", "softmax", "--lr", "1e308", "--out", "m.npz"]) == 1
+    error = capsys.readouterr().err
+    assert "try a smaller --lr" in error
+    assert not Path("m.npz").exists()
 
 
 def test_float32_stays_float32(flowers):
@@ -256,6 +287,55 @@ def test_a_table_with_labels_of_any_numbers(tmp_path, capsys, monkeypatch, colum
     assert [row["class"] for row in found["classes"]] == [-2, 7, 30]
     read = np.array([-2, 7, 30])[by_hand("m.npz", X).argmax(axis=1)]
     assert found["accuracy"] == np.mean(read == kinds)
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("mark", [",", ";", "\t", " "])
+def test_a_table_with_texts_as_labels(tmp_path, capsys, monkeypatch, header, mark):
+    """Features that are whole numbers: the first line is an example all the same, and is not lost."""
+    monkeypatch.chdir(tmp_path)
+    kinds = np.array(["virginica", "setosa", "Ärmel"])[np.arange(30) % 3]
+    X = np.random.default_rng(0).integers(-9, 9, (30, 2))
+    lines = [f"{a}{mark}{b}{mark}{k}" for k, (a, b) in zip(kinds, X, strict=True)]
+    Path("t.csv").write_text("\n".join([mark.join(["width", "length", "kind"])] * header + lines), encoding="utf-8")
+    column = ["--label-column", "kind"] if header else []
+    found = answer(capsys, "train", "--csv", "t.csv", *column, *QUICK, "--out", "m.npz")
+    assert sum(part["examples"] for part in found["results"].values()) == 30
+    tested = answer(capsys, "evaluate", "m.npz", "t.csv", *column)
+    assert [row["class"] for row in tested["classes"]] == ["setosa", "virginica", "Ärmel"]
+    read = np.array(["setosa", "virginica", "Ärmel"])[by_hand("m.npz", X).argmax(axis=1)]
+    assert tested["accuracy"] == np.mean(read == kinds)
+    assert main(["evaluate", "m.npz", "t.csv", *column]) == 0
+    assert re.search(r"^ *setosa +\d", capsys.readouterr().out, flags=re.M)
+    np.savez("numbers.npz", X=X, y=np.arange(30) % 3)
+    assert main(["evaluate", "m.npz", "numbers.npz"]) == 2
+    assert "the label at row 0 (from 0) is 0, the model knows setosa, virginica, Ärmel" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["flowers.npz", "two words.npz", "t.csv", "t.tsv", "t.mat", "mnist", "t.dat", ""])
+def test_the_next_command_is_one_that_works(flowers, capsys, name):
+    X, y = flowers
+    kind = Path(name).suffix[1:]
+    source = [f"--{kind if kind in ('npz', 'csv', 'mat') else 'mnist' if name == 'mnist' else 'csv'}", name]
+    if kind == "npz":
+        np.savez(name, X=X, y=y)
+    elif kind == "mat":
+        savemat(name, {"X": X, "y": y})
+    elif name == "mnist":
+        Path(name).mkdir()
+        for part in ("train", "t10k"):
+            idx(Path(name, f"{part}-images-idx3-ubyte.gz"), np.zeros((60, 3, 3)))
+            idx(Path(name, f"{part}-labels-idx1-ubyte.gz"), np.arange(60) % 10)
+    elif name:
+        np.savetxt(name, np.column_stack([y, X]), delimiter=",")
+        source += ["--label-column", "0"]
+    assert main(["train", *(source if name else []), *QUICK, "--out", "my m.npz"]) == 0
+    out = capsys.readouterr().out
+    if kind == "dat":  # `evaluate` goes by the suffix, and would not know what it is
+        assert "next:" not in out
+    else:
+        line = re.search(r"^next: python -m tinygrad_fnn (.*)$", out, flags=re.M)[1]
+        assert main(shlex.split(line)) == 0
 
 
 def test_without_data_a_network_is_shown_digits_of_its_width(tmp_path, capsys):
@@ -331,6 +411,25 @@ def test_other_settings_are_not_resumed(flowers, capsys, options, message):
     assert main([*LONG, "--epochs", "2", *options, "--resume"]) == 2
     assert message in capsys.readouterr().err
     assert Path("run.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize("change", ["a number", "a label", "the length", "nothing"])
+def test_other_data_under_the_same_name_are_not_resumed(flowers, capsys, change):
+    X, y = flowers
+    assert main([*LONG, "--epochs", "1"]) == 0
+    if change == "a number":
+        X[7, 3] += 1e-9
+    elif change == "a label":
+        y[[7, 8]] = y[[8, 7]]
+    elif change == "the length":
+        X, y = X[:57], y[:57]
+    np.savez_compressed("flowers.npz", X=X, y=y)
+    capsys.readouterr()
+    assert main([*LONG, "--epochs", "2", "--resume"]) == (0 if change == "nothing" else 2)
+    if change != "nothing":
+        wanted = r"content was 60 examples with checksum \w{8}, 60 examples with checksum \w{8} now"
+        wanted = "the loaders differ: examples was 48 and is 46" if change == "the length" else wanted
+        assert re.search(wanted, capsys.readouterr().err)
 
 
 def test_a_checkpoint_is_not_replaced_by_a_new_run(flowers, capsys):
@@ -416,6 +515,8 @@ def test_a_nan_ends_the_training_with_exit_code_1(flowers, capsys):
         ("classes", [0, 2, 1], "not in order"),
         ("classes", [0, 1, 1.5], "not 3 integers"),
         ("classes", "abc", "not 3 integers"),
+        ("classes", ["b", "a", "c"], "not in order"),
+        ("classes", ["a", "b", 3], "not 3 integers or texts"),
         ("column_major", 1, "no bool"),
         ("dropout", 1.0, "no number in"),
         ("dropout", float("nan"), "no number in"),

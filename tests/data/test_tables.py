@@ -249,7 +249,7 @@ def test_csv_reads_what_was_written(path: Path, X: np.ndarray, seed: int, delimi
         ("5.1,oops,0\n5.2,1.0,1\n", {}, "has 'oops' in line 1, column 2"),
         ("5.1,,0\n5.2,1.0,1\n", {}, "has '' in line 1, column 2"),
         ("a,b\n1,2\n", {"header": False}, "has 'a' in line 1, column 1"),
-        ("1,5;2\n1,6;3\n", {}, "has '1,6' in line 2, column 1"),
+        ("1,5;2\n1,6;3\n", {}, "has '1,5' in line 1, column 1, wanted a finite number; write a decimal comma"),
         ('1,"2\n3,4\n', {}, "cannot be read: could not convert"),
         ('1,"2\n"\n3,4\n', {}, "has 1 cells in line 2, wanted 2"),
     ],

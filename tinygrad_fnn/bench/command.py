@@ -14,6 +14,7 @@ from .peers import PEERS
 from .process import piece
 from .table import Table, markdown, text
 from .timing import machine, versions
+from .training import mnist_files
 
 __all__ = ["NAMES", "add_options", "main", "run"]
 
@@ -53,13 +54,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     option("--markdown", action="store_true", help="print the tables for docs/performance.md")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, parser: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> int:
     """Run the benchmarks as a command of their own.
 
     Parameters
     ----------
     argv : sequence of str, optional
         What stands after the program's name; that of the process by default.
+    parser : type
+        Of parser; another one may word its errors otherwise.
 
     Returns
     -------
@@ -67,10 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 or 2.
     """
     form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m tinygrad_fnn bench", description=DESCRIPTION, formatter_class=form)
-    add_options(parser)
+    made = parser(prog="python -m tinygrad_fnn bench", description=DESCRIPTION, formatter_class=form)
+    add_options(made)
     try:
-        return run(parser.parse_args(argv))
+        return run(made.parse_args(argv))
     except (ValueError, OSError) as error:
         print(str(error), file=sys.stderr)
         return 2
@@ -81,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
     for name in ("rounds", "threads"):
         if getattr(options, name) < 1:
             raise ValueError(f"--{name} is {getattr(options, name)}, wanted 1 or more")
+    _check(options)
     settings = {key: getattr(options, key) for key in ("rounds", "threads", "quick", "peers", "mnist")}
     report: dict[str, Any] = {"machine": machine(), "versions": versions()}
     report |= {key: settings[key] for key in ("rounds", "threads", "quick")}
@@ -103,6 +107,17 @@ def run(options: argparse.Namespace) -> int:
         with replacing(options.json, "w") as file:
             file.write(json.dumps(report, indent=2) + "\n")
     return 2 if failures else 1 if any(table.wrong for table in tables) else 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what would fail only after all has been measured."""
+    path = options.json
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        what = f"{path} is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise ValueError(f"--json {path}: {what}; wanted a file in a folder that exists")
+    if options.mnist is not None and "mnist" in options.workload:
+        for kind in ("train", "t10k"):
+            mnist_files(Path(options.mnist), kind)
 
 
 def circumstances(report: dict[str, Any]) -> str:

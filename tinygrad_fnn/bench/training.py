@@ -23,7 +23,7 @@ from .process import piece
 from .table import Table
 from .timing import clock_for, installed
 
-__all__ = ["lbfgs", "minimized", "mnist"]
+__all__ = ["lbfgs", "minimized", "mnist", "mnist_files"]
 
 
 def lbfgs(settings: Settings) -> Iterator[Table]:
@@ -82,7 +82,9 @@ def mnist(settings: Settings) -> Iterator[Table]:
         table.notes.append("left out: give --mnist FOLDER with the four files of MNIST")
         yield table
         return
-    train, test = (_read(Path(settings.mnist), kind) for kind in ("train", "t10k"))
+    train, test = (
+        data.load_mnist(*mnist_files(Path(settings.mnist), kind), dtype=np.float32) for kind in ("train", "t10k")
+    )
     if settings.quick:
         train, test = (train[0][:512], train[1][:512]), (test[0][:100], test[1][:100])
     learners: dict[str, Learner] = {OURS: _ours(lambda f: f), COMPILED: _ours(strictly)}
@@ -126,14 +128,17 @@ def mnist(settings: Settings) -> Iterator[Table]:
 Learner = tuple[Callable[[ndarray, ndarray, ndarray, float], None], Callable[[ndarray, ndarray], float]]
 
 
-def _read(folder: Path, kind: str) -> tuple[ndarray, ndarray]:
+def mnist_files(folder: Path, kind: str) -> list[Path]:
+    """Images and labels of a part of MNIST, 'train' or 't10k'; FileNotFoundError where there are none."""
     paths = []
     for part in ("images-idx3-ubyte", "labels-idx1-ubyte"):
         found = sorted(folder.glob(f"{kind}-{part}*"))
         if not found:
-            raise FileNotFoundError(f"bench: no {kind}-{part} or {kind}-{part}.gz in {folder}")
+            raise FileNotFoundError(
+                f"bench: no {kind}-{part} or {kind}-{part}.gz in {folder}; --mnist wants MNIST's four files"
+            )
         paths.append(found[0])
-    return data.load_mnist(*paths, dtype=np.float32)
+    return paths
 
 
 def _weights() -> list[ndarray]:

@@ -82,7 +82,8 @@ def _run(options: argparse.Namespace) -> int:
         if given:
             raise ValueError(f"{', '.join(given)}: for random weights; MODEL brings its own")
     X, Y = network.inputs(examples), np.eye(len(network.classes))[examples.numbered(network.classes)]
-    found = compare(network.plain_model(), X, Y, options.l2, output=network.output)
+    with np.errstate(over="ignore", invalid="ignore"):  # `compare` says more of it than NumPy's warning
+        found = compare(network.plain_model(), X, Y, options.l2, output=network.output)
     pairs = [(row.autograd_formula, row.autograd_numerical, row.formula_numerical) for row in found.rows]
     ok = max(map(max, pairs)) <= options.tolerance
     if options.json:

@@ -72,7 +72,7 @@ def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["bench"]:  # it has a parser of its own, --help included
         from ..bench import main as bench
 
-        return int(bench(arguments[1:]) or 0)
+        return bench(arguments[1:], Parser)
     options = parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     return run(options)

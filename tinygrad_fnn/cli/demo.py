@@ -56,7 +56,7 @@ def _run(options: argparse.Namespace) -> int:
     def show(run: Run) -> None:
         print(f"epoch {run.epoch:2d}/{run.epochs}  cost {run.row['loss']:.4f}  accuracy {run.row['accuracy']:.2%}")
 
-    fit(
+    history = fit(
         network.model,
         training,
         loss_of("sigmoid", 10, "float64"),
@@ -67,6 +67,8 @@ def _run(options: argparse.Namespace) -> int:
         metrics={"accuracy": lambda y, z: metrics.accuracy(y, z.argmax(axis=1))},
         callbacks=[LambdaCallback(on_epoch_end=show)],
     )
+    if history.interrupted:
+        print(f"\ninterrupted after {len(history)} of {options.epochs} epochs; this is what it has learned so far")
     predicted = network.logits(X_test).argmax(axis=1)
     print(f"\naccuracy {metrics.accuracy(y_test, predicted):.2%} on the {len(y_test)} digits it has not seen")
 
@@ -80,7 +82,7 @@ def _run(options: argparse.Namespace) -> int:
         k = int(wrong[0])
         print(f"\na {y_test[k]} that it takes for a {predicted[k]}:\n{_picture(X_test[k])}")
     print(f"\n{time.perf_counter() - start:.1f} s\n\n{_NEXT}")
-    return 0
+    return 1 if history.interrupted else 0
 
 
 def _agreement(network: Network, X: ndarray, Y: ndarray) -> tuple[float, float, float]:

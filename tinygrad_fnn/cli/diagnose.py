@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import runpy
 import sys
 import traceback
@@ -59,11 +60,17 @@ def add(commands: Any) -> None:  # Any: see `command`
     option("--activation", choices=ACTIVATIONS, default="sigmoid", help="of the hidden layers (default: sigmoid)")
     option("--output", choices=OUTPUTS, default="sigmoid", help="last layer, with its loss (default: sigmoid)")
     option("--reduction", choices=REDUCTIONS, default="course", help="of the loss (default: course)")
-    option("--write", type=Path, metavar="FILE", help="write the problem to a .mat or .npz file, and stop")
+    option("--write", type=Path, metavar="FILE", help="write the problem to a new .mat or .npz file, and stop")
     option("--json", action="store_true", help="print the diagnosis as JSON")
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.write is not None and options.gradients is not None:
+        raise ValueError(
+            f"--write writes the problem and stops; {options.gradients} would not be looked at. Leave out one of them"
+        )
+    if options.write is not None and options.write.exists():
+        raise ValueError(f"--write {options.write} exists; give it another name, or delete it")
     X, Y = _examples(options.data, options.examples)
     thetas = _thetas(options, X.shape[1], Y.shape[1])
     if options.write is not None:
@@ -74,12 +81,24 @@ def _run(options: argparse.Namespace) -> int:
     keywords = {key: getattr(options, key) for key in ("activation", "output", "reduction")}
     as_problem("the question", thetas, X, Y, options.l2, **keywords)  # before the learner's file is blamed for it
     given = _gradients(options.gradients, thetas, X, Y, options.l2)
-    found = diagnose(given, thetas, X, Y, options.l2, **keywords)
+    try:
+        found = diagnose(given, thetas, X, Y, options.l2, **keywords)
+    except (ValueError, TypeError) as error:
+        raise ValueError(_in_words(error, options.gradients)) from error
+    shapes = [np.shape(array) for array in given] if isinstance(given, list | tuple) else []
+    wanted = [theta.shape for theta in thetas]
+    turned = len(shapes) == len(wanted) and shapes != wanted and found.name == "unknown"
+    note = f"Its arrays have shapes {shapes}, wanted {wanted}; they were transposed to be looked at." if turned else ""
     if options.json:
-        answer = {"ok": found.ok, "name": found.name, "where": found.where, "message": found.message}
+        answer = {
+            "ok": found.ok,
+            "name": found.name,
+            "where": found.where,
+            "message": f"{found.message} {note}".rstrip(),
+        }
         print(json.dumps(answer | {"candidates": [list(pair) for pair in found.candidates]}, indent=2))
     else:
-        print(found)
+        print(f"{found}\n{note}".rstrip())
     return 0 if found.ok else 1
 
 
@@ -92,14 +111,27 @@ def _examples(path: Path | None, count: int) -> tuple[ndarray, ndarray]:
         X, Y = arrays.get("X"), arrays.get("Y", arrays.get("y"))
         if X is None or Y is None:
             raise DataFormatError(f"{path}: wanted X and y (or Y), it has {', '.join(arrays) or 'nothing'}")
+    elif path is None:
+        X, Y = data.digits()
+    elif path.suffix == ".mat":
+        X, Y = data.load_mat_digits(path)
     else:
-        X, Y = data.digits() if path is None else data.load_mat_digits(path)
+        raise ValueError(f"--data {path}: wanted a .mat file with X and y, or an .npz file with X and y or Y")
     if X.ndim != 2 or Y.ndim not in (1, 2) or len(Y) != len(X):
         raise ValueError(f"--data: X is {X.shape} and y is {Y.shape}, wanted (m, features) and (m,) or (m, outputs)")
+    if not X.size:
+        raise ValueError(f"--data: X is {X.shape}, wanted at least one example, with at least one feature")
+    if X.dtype.kind not in "biuf" or Y.dtype.kind not in "biuf":
+        raise ValueError(f"--data: X is of {X.dtype} and y of {Y.dtype}, wanted numbers")
     if Y.ndim == 1 or (Y.shape[1] == 1 and Y.dtype.kind in "iu"):
         if not np.array_equal(Y, np.asarray(Y, int)):
             raise ValueError(
                 "--data: y has labels that are no integers; give one-hot rows or other targets as Y (m, outputs)"
+            )
+        if Y.min() < 0 or Y.max() > 9:
+            raise ValueError(
+                f"--data: y has labels from {Y.min()} to {Y.max()}, wanted 0 to 9; "
+                "give others as one-hot rows, Y (m, outputs)"
             )
         Y = nn.functional.one_hot(Y.ravel().astype(int), 10).numpy()
     rows = np.linspace(0, len(X) - 1, count).astype(int) if 0 < count < len(X) else slice(None)
@@ -108,7 +140,7 @@ def _examples(path: Path | None, count: int) -> tuple[ndarray, ndarray]:
 
 def _thetas(options: argparse.Namespace, inputs: int, outputs: int) -> list[ndarray]:
     if options.thetas is not None:
-        return _numbered(options.thetas, _arrays(options.thetas), "Theta{}")
+        return _numbered(options.thetas, _arrays(options.thetas, "--thetas "), "Theta{}")
     sizes = [inputs, *options.hidden, outputs]
     if min(sizes) < 1 or max(sizes) > 10**5:
         raise ValueError(f"--hidden is {options.hidden}, wanted numbers of units from 1 to 100000")
@@ -118,8 +150,10 @@ def _thetas(options: argparse.Namespace, inputs: int, outputs: int) -> list[ndar
     return [rng.uniform(-1, 1, (out, into + 1)) * nn.init.glorot_bound(into, out) for into, out in pairwise(sizes)]
 
 
-def _arrays(path: Path) -> dict[str, Any]:
-    """The arrays of an .npz or .mat file, by name."""
+def _arrays(path: Path, option: str = "") -> dict[str, Any]:
+    """The arrays of an .npz or .mat file, by name; `option` named it."""
+    if path.suffix not in (".mat", ".npz"):
+        raise ValueError(f"{option}{path}: wanted a .mat or .npz file")
     if path.suffix == ".mat":
         try:
             return dict(read_matlab(path.read_bytes()))
@@ -174,9 +208,20 @@ def _gradients(path: Path, thetas: list[ndarray], X: ndarray, Y: ndarray, l2: fl
     return _in_order(path, given) if isinstance(given, dict) else given
 
 
+def _in_words(error: Exception, path: Path) -> str:
+    """What is wrong with the learner's gradient, which `diagnose` calls by the name of its argument."""
+    text = re.sub(r"wrong\[\d+\], (the gradient of layer \d+),", r"\1", str(error))
+    return f"{path}: {re.sub('^diagnose: (wrong: )?', '', text).replace('wrong ', 'its gradient ')}"
+
+
 def _in_order(path: Path, arrays: dict[str, Any]) -> Any:
     """Gradients by name as a list, or as the unrolled vector that there is."""
-    return np.ravel(arrays["grad"], order="F") if "grad" in arrays else _numbered(path, arrays, "Theta{}_grad")
+    if "grad" not in arrays:
+        return _numbered(path, arrays, "Theta{}_grad")
+    try:
+        return np.ravel(arrays["grad"], order="F")
+    except ValueError as error:  # a list of arrays that differ in shape
+        raise ValueError(f"{path}: grad is no array; wanted one vector, or Theta1_grad, Theta2_grad, ...") from error
 
 
 def _write(path: Path, thetas: list[ndarray], X: ndarray, Y: ndarray, l2: float) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from .. import metrics, plot
 from .examples import DIGITS, add_label_column, guessed, read
 from .networks import load_network, loss_of
-from .options import command, print_json, table, to_write
+from .options import apart, command, print_json, table, to_write
 from .pictures import PICTURES, save_picture
 
 __all__ = ["add"]
@@ -49,6 +49,7 @@ def add(commands: Any) -> None:  # Any: see `command`
 
 
 def _run(options: argparse.Namespace) -> int:
+    apart({"--misread": options.misread}, {"MODEL": options.model, "DATA": options.source.path})
     network = load_network(options.model)
     examples = read(options.source, options.label_column, part="t10k", pixels=network.widths[0], dtype=network.dtype)
     z = network.logits(network.inputs(examples))

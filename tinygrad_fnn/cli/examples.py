@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy import ndarray
@@ -15,12 +17,15 @@ from numpy import ndarray
 from .. import data
 from ..errors import DataFormatError
 
-__all__ = ["DIGITS", "Examples", "Source", "add_source", "guessed", "read", "sample"]
+__all__ = ["DIGITS", "Examples", "Source", "add_source", "as_argument", "guessed", "read", "sample"]
 
 MOST_CLASSES: Final = 1000
 COURSE: Final = 400  # pixels of the course's pictures, unrolled column by column
 
 _SUFFIXES: Final = {".mat": "mat", ".npz": "npz", ".csv": "csv", ".tsv": "csv", ".txt": "csv"}
+
+
+Classes: TypeAlias = tuple[int, ...] | tuple[str, ...]
 
 
 class Source(NamedTuple):
@@ -43,9 +48,9 @@ class Examples:
     Attributes
     ----------
     X : ndarray, shape (m, n)
-    labels : ndarray of int, shape (m,)
+    labels : ndarray of int or str, shape (m,)
         As in the file.
-    classes : tuple of int
+    classes : tuple of int or of str
         The labels that there are, in order; 0 to 9 for digits.
     column_major : bool
         How pictures are unrolled, if these are pictures.
@@ -55,17 +60,21 @@ class Examples:
 
     X: ndarray
     labels: ndarray
-    classes: tuple[int, ...]
+    classes: Classes
     column_major: bool
     source: str
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def numbered(self, classes: tuple[int, ...]) -> ndarray:
+    def numbered(self, classes: Classes) -> ndarray:
         """The labels as positions in `classes`, shape (m,)."""
-        places = np.searchsorted(classes, self.labels)
-        wrong = np.asarray(classes)[np.minimum(places, len(classes) - 1)] != self.labels
+        known = np.asarray(classes)
+        if (known.dtype.kind == "U") == (self.labels.dtype.kind == "U"):
+            places = np.searchsorted(known, self.labels)
+            wrong = known[np.minimum(places, len(known) - 1)] != self.labels
+        else:  # texts beside numbers
+            places, wrong = np.zeros(len(self), int), np.ones(len(self), bool)
         if wrong.any():
             row = int(np.argmax(wrong))
             raise ValueError(
@@ -86,7 +95,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         "mat": ("FILE", "MATLAB file with X and y, as ex4data1.mat of the course; label 10 is digit 0"),
         "mnist": ("FOLDER", "folder with the files of MNIST, IDX, plain or gzipped; its test set is tested on"),
         "npz": ("FILE", "NumPy file with X (m, ...) and whole numbers y (m,)"),
-        "csv": ("FILE", "text with an example a line"),
+        "csv": ("FILE", "text with an example a line; labels are whole numbers, or all of them texts"),
     }
     for kind, (metavar, text) in texts.items():
         which.add_argument(f"--{kind}", dest="source", type=_of_kind(kind), metavar=metavar, help=text)
@@ -119,6 +128,19 @@ def guessed(text: str) -> Source:
     return Source(kind, path)
 
 
+def as_argument(source: Source, label: str) -> str | None:
+    """What stands on a command line for `guessed` to find the source, a space before it; None if it cannot be found."""
+    if source.path is None:
+        return ""
+    try:
+        if guessed(str(source.path)) != source:
+            return None
+    except argparse.ArgumentTypeError:
+        return None
+    column = f" {shlex.quote(f'--label-column={label}')}" if source.kind == "csv" and label != "-1" else ""
+    return f" {shlex.quote(str(source.path))}{column}"
+
+
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
@@ -140,6 +162,7 @@ def read(
         Of X.
     """
     X: ndarray
+    y: ndarray
     columns = source.kind == "mat"
     if source.path is None:
         size = 28 if pixels == 28 * 28 else 20
@@ -151,14 +174,15 @@ def read(
         X, y = data.load_mat_digits(source.path)
     elif source.kind == "npz":
         X, y = data.load_npz_data(source.path)
-        columns = X[0].size == COURSE
+        columns = math.prod(X.shape[1:]) == COURSE
     else:
-        X, y = data.load_csv_data(source.path, label=int(label) if re.fullmatch(r"-?\d+", label) else label)
+        column = int(label) if re.fullmatch(r"-?\d+", label) else label
+        X, y = data.load_csv_data(source.path, label=column, text=True)
         columns = X.shape[1] == COURSE
     if not X.size:
-        raise DataFormatError(f"{source}: X is {X.shape}; wanted examples with at least one feature")
+        raise DataFormatError(f"{source}: X is {X.shape}; wanted at least one example, with at least one feature")
     of_digits = source.kind in ("digits", "mnist", "mat")
-    classes = tuple(range(10)) if of_digits else tuple(np.unique(y).tolist())
+    classes: Any = tuple(range(10)) if of_digits else tuple(np.unique(y).tolist())  # Any: of either kind
     if len(classes) > MOST_CLASSES:
         raise DataFormatError(
             f"{source} has {len(classes)} different labels, wanted {MOST_CLASSES} at most; are these labels at all?"

@@ -21,10 +21,10 @@ from ..modes import no_grad
 from ..randomness import Seed
 from ..serialize import load, save
 from ..tensor import Tensor
-from .examples import Examples
+from .examples import Classes, Examples
 from .options import writing
 
-__all__ = ["ACTIVATIONS", "OUTPUTS", "SCALINGS", "Network", "load_network", "loss_of", "save_network"]
+__all__ = ["ACTIVATIONS", "OUTPUTS", "SCALINGS", "Network", "load_network", "loss_of", "of_thetas", "save_network"]
 
 ACTIVATIONS: Final[dict[str, Callable[[], nn.Module]]] = {
     "sigmoid": nn.Sigmoid,
@@ -66,7 +66,7 @@ class Network:
         Of the input and of each layer.
     activation, output : str
         Keys of `ACTIVATIONS` and `OUTPUTS`.
-    classes : tuple of int
+    classes : tuple of int or of str
         The label of each output.
     column_major : bool
         How pictures are unrolled.
@@ -87,7 +87,7 @@ class Network:
     widths: list[int]
     activation: str
     output: str
-    classes: tuple[int, ...]
+    classes: Classes
     column_major: bool
     dropout: float = 0.0
     dtype: str = "float64"
@@ -147,6 +147,16 @@ def loss_of(output: str, K: int, dtype: str) -> Loss:
     return lambda z, y: function(z, rows[y])
 
 
+def of_thetas(thetas: list[ndarray], *, column_major: bool) -> Network:
+    """The course's network with these weights, bias column first; the rows of the last are for 0, 1, ..."""
+    widths = [thetas[0].shape[1] - 1, *map(len, thetas)]
+    network = Network(widths, "sigmoid", "sigmoid", tuple(range(widths[-1])), column_major)
+    names = [f"linear{k}.{name}" for k in range(1, len(widths)) for name in ("W", "b")]
+    parts = [part for theta in thetas for part in (theta[:, 1:], theta[:, 0])]
+    network.model.load_state_dict(dict(zip(names, parts, strict=True)))
+    return network
+
+
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
@@ -180,7 +190,13 @@ def load_network(path: Path) -> Network:
         If there is no such file.
     """
     if path.suffix.lower() == ".mat":
-        return _of_course(data.load_mat_weights(path), path)
+        thetas = data.load_mat_weights(path)
+        if len(thetas[-1]) != 10:
+            raise DataFormatError(
+                f"{path}: its last theta is {thetas[-1].shape}; wanted 10 outputs, a row for each digit"
+            )
+        thetas[-1] = np.roll(thetas[-1], 1, axis=0)  # digit 0 has label 10 there, and comes last
+        return of_thetas(thetas, column_major=True)
     try:
         content = load(path)
     except FileNotFoundError as error:
@@ -202,8 +218,9 @@ def _network(content: Any) -> Network:  # Any: whatever a file holds
     weights = content["weights"]
     widths, dtype = _widths(weights)
     classes, column_major, dropout = content["classes"], content["column_major"], content["dropout"]
-    if not isinstance(classes, list) or not all(type(c) is int for c in classes) or len(classes) != widths[-1]:
-        raise ValueError(f"its classes are not {widths[-1]} integers, one for each output")
+    kinds = {type(c) for c in classes} if isinstance(classes, list) else set()
+    if kinds not in ({int}, {str}) or len(classes) != widths[-1]:
+        raise ValueError(f"its classes are not {widths[-1]} integers or texts, one for each output")
     if classes != sorted(set(classes)):
         raise ValueError("its classes are not in order")
     if type(column_major) is not bool or type(dropout) is not float or not 0 <= dropout < 1:
@@ -237,15 +254,3 @@ def _widths(weights: Any) -> tuple[list[int], str]:  # Any: as above
     if len(dtypes) > 1 or not all(np.isfinite(array).all() for array in weights.values()):
         raise ValueError("its weights differ in dtype, or are not finite")
     return widths, dtypes.pop()
-
-
-def _of_course(thetas: list[ndarray], path: Path) -> Network:
-    if len(thetas[-1]) != 10:
-        raise DataFormatError(f"{path}: its last theta is {thetas[-1].shape}; wanted 10 outputs, a row for each digit")
-    thetas[-1] = np.roll(thetas[-1], 1, axis=0)  # digit 0 has label 10 there, and comes last
-    widths = [thetas[0].shape[1] - 1, *map(len, thetas)]
-    network = Network(widths, "sigmoid", "sigmoid", tuple(range(10)), True)
-    names = [f"linear{k}.{name}" for k in range(1, len(widths)) for name in ("W", "b")]
-    parts = [part for theta in thetas for part in (theta[:, 1:], theta[:, 0])]
-    network.model.load_state_dict(dict(zip(names, parts, strict=True)))
-    return network

@@ -11,7 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-__all__ = ["PROGRAM", "Parser", "command", "fraction", "integer", "print_json", "real", "table", "to_write", "writing"]
+__all__ = [
+    *("PROGRAM", "Parser", "apart", "command", "fraction", "integer"),
+    *("print_json", "real", "table", "to_write", "writing"),
+]
 
 PROGRAM: Final = "python -m tinygrad_fnn"
 
@@ -101,6 +104,23 @@ def to_write(*suffixes: str) -> Callable[[str], Path]:
         return path
 
     return read
+
+
+def apart(writes: dict[str, Path | None], reads: dict[str, Path | None]) -> None:
+    """Refuse a file to write that is read as well, or is to be written twice, before anything is done.
+
+    Parameters
+    ----------
+    writes, reads : dict of str to Path or None
+        By the option or argument that named it.
+    """
+    named = [(name, path) for name, path in (reads | writes).items() if path is not None]
+    for k, (name, path) in enumerate(named):
+        for other, there in named[:k]:
+            if name in writes and (
+                path.resolve() == there.resolve() or (path.exists() and there.exists() and path.samefile(there))
+            ):
+                raise ValueError(f"{name} {path} and {other} {there} are the same file; give {name} another name")
 
 
 # --- what comes out -------------------------------------------------------------------------------------------------

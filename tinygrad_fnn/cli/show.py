@@ -13,7 +13,7 @@ from .. import metrics, plot
 from ..training import History
 from .examples import DIGITS, add_label_column, guessed, read
 from .networks import load_network
-from .options import command, integer, to_write
+from .options import apart, command, integer, to_write
 from .pictures import PICTURES, save_picture
 
 __all__ = ["add"]
@@ -63,6 +63,7 @@ def _unreachable(options: argparse.Namespace) -> int:
 
 
 def _digits(options: argparse.Namespace) -> int:
+    apart({"--out": options.out}, {"DATA": options.source.path})
     examples = read(options.source, options.label_column, part="train")
     count = min(options.count, len(examples))
     rows = np.random.default_rng(options.seed).choice(len(examples), count, replace=False)
@@ -71,6 +72,7 @@ def _digits(options: argparse.Namespace) -> int:
 
 
 def _hidden(options: argparse.Namespace) -> int:
+    apart({"--out": options.out}, {"MODEL": options.model})
     network = load_network(options.model)
     W = network.model["linear1"].W  # type: ignore[attr-defined]  # a Linear, as the name says
     columns = max(5, math.isqrt(len(W)))  # as wide as it is tall, if there are many
@@ -78,9 +80,13 @@ def _hidden(options: argparse.Namespace) -> int:
 
 
 def _history(options: argparse.Namespace) -> int:
+    apart({"--out": options.out}, {"LOG": options.log})
     if not options.log.is_file():
         raise FileNotFoundError(f"{options.log}: there is no such file; `train --log {options.log}` writes one")
-    history = (History.from_jsonl if options.log.suffix.lower() == ".jsonl" else History.from_csv)(options.log)
+    try:
+        history = (History.from_jsonl if options.log.suffix.lower() == ".jsonl" else History.from_csv)(options.log)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{options.log} is no text in UTF-8, as `train --log` writes it") from error
     if options.metric not in history:
         raise ValueError(
             f"--metric is {options.metric!r}; {options.log} has {', '.join(history.keys()) or 'no epochs'}"
@@ -90,6 +96,7 @@ def _history(options: argparse.Namespace) -> int:
 
 
 def _confusion(options: argparse.Namespace) -> int:
+    apart({"--out": options.out}, {"MODEL": options.model, "DATA": options.source.path})
     network = load_network(options.model)
     examples = read(options.source, options.label_column, part="t10k", pixels=network.widths[0], dtype=network.dtype)
     predicted = network.logits(network.inputs(examples)).argmax(axis=1)

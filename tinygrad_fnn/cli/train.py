@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 import sys
 import time
+import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,9 +21,9 @@ from ..errors import AnomalyError
 from ..optim import lr_scheduler
 from ..tensor import Tensor
 from ..training import Callback, CSVLogger, EarlyStopping, History, JSONLogger, LearningRateMonitor, Run, fit
-from .examples import add_source, read
+from .examples import Examples, add_source, as_argument, read
 from .networks import ACTIVATIONS, DTYPES, OUTPUTS, SCALINGS, Loss, Network, loss_of, save_network
-from .options import command, fraction, integer, print_json, real, table, to_write, writing
+from .options import apart, command, fraction, integer, print_json, real, table, to_write, writing
 
 __all__ = ["add"]
 
@@ -61,8 +64,10 @@ _OPTIMIZERS: Final[dict[str, Callable[..., optim.Optimizer]]] = {
     "adadelta": optim.Adadelta,
     "rprop": optim.Rprop,
 }
+_WRITTEN: Final = ("out", "log", "checkpoint")
 _WITH_MOMENTUM: Final = ("sgd", "rmsprop")
 _SCHEDULES: Final = ("constant", "step", "exponential", "cosine", "one-cycle", "plateau")
+_SMALLER: Final = "try a smaller --lr, or --scale standardize"
 _LOGS: Final = {".csv": CSVLogger, ".jsonl": JSONLogger}
 
 
@@ -144,7 +149,6 @@ def add(commands: Any) -> None:  # Any: see `command`
     option(
         "--monitor",
         choices=["loss", "accuracy"],
-        default="loss",
         help="what --patience goes by (default: loss)",
     )
     option("--seed", type=integer(0), default=0, help="of split, weights, order, shifts and dropout (default: 0)")
@@ -159,7 +163,11 @@ def add(commands: Any) -> None:  # Any: see `command`
         help="write all that going on needs, after each epoch",
     )
     option("--resume", action="store_true", help="go on from the checkpoint if it is there, with the same bits")
-    option("--progress", action="store_true", help="a bar in the place of the lines; tqdm's if it is installed")
+    option(
+        "--progress",
+        action="store_true",
+        help="on a terminal, a bar in the place of the lines; tqdm's if it is installed",
+    )
     option("--json", action="store_true", help="print the result as JSON")
 
 
@@ -191,18 +199,30 @@ def _run(options: argparse.Namespace) -> int:
         X_train = network.scaled(X_train)
     validation = None if held_back is None else (network.scaled(held_back[0]), held_back[1])
     loss = loss_of(options.output, len(examples.classes), options.dtype)
+    shares = {"training": (network.scaled(X_train) if options.shift else X_train, y_train)}
+    before = math.inf
+    with suppress(ValueError):  # an overflow, of which the training says more
+        before = _measured(network, *shares["training"], loss)["cost"]
 
     start = time.perf_counter()
-    print(f"{network.text()}; {len(y_train)} examples of {examples.source}", file=sys.stderr)
-    history = _fitted(options, network, (X_train, y_train), validation, loss, np.random.default_rng(seeds[3]))
+    held = f" and {len(examples) - len(y_train)} held back" if validation is not None else ""
+    print(f"{network.text()}; {len(y_train)} examples to learn from{held}, of {examples.source}", file=sys.stderr)
+    history = _fitted(options, network, examples, (X_train, y_train), validation, loss, np.random.default_rng(seeds[3]))
     seconds = time.perf_counter() - start
 
-    shares = {"training": (network.scaled(X_train) if options.shift else X_train, y_train)}
     if validation is not None:
         shares["validation"] = validation
     if test is not None:
         shares["test"] = network.inputs(test), test.numbered(examples.classes)
-    results = {name: _measured(network, *part, loss) for name, part in shares.items()}
+    try:
+        results = {name: _measured(network, *part, loss) for name, part in shares.items()}
+    except ValueError as error:
+        raise AnomalyError(f"after the training {error}\n{_SMALLER}") from error
+    cost = results["training"]["cost"]
+    if not cost <= before:
+        print(
+            f"warning: the training cost is {cost:.6g}, it was {before:.6g} at the start; {_SMALLER}", file=sys.stderr
+        )
     answer = {
         "network": network.text(),
         "examples": str(examples.source),
@@ -221,6 +241,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse what no single option shows to be wrong."""
+    apart({f"--{name}": getattr(options, name) for name in _WRITTEN}, {f"--{options.source.kind}": options.source.path})
     if options.resume and options.checkpoint is None:
         raise ValueError("--resume goes on from a file; add --checkpoint FILE.npz")
     if options.checkpoint is not None and options.checkpoint.exists() and not options.resume:
@@ -233,9 +254,8 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError(f"--gamma is for step, exponential and plateau; --schedule is {options.schedule}")
     if options.step_size is not None and options.schedule != "step":
         raise ValueError(f"--step-size is for --schedule step; it is {options.schedule}")
-    files = [path for path in (options.out, options.log, options.checkpoint) if path is not None]
-    if len({path.resolve() for path in files}) < len(files):
-        raise ValueError("--out, --log and --checkpoint name the same file; each wants one of its own")
+    if options.monitor is not None and options.patience is None:
+        raise ValueError("--monitor says what --patience goes by; add --patience N")
 
 
 def _parts(
@@ -257,6 +277,7 @@ def _parts(
 def _fitted(
     options: argparse.Namespace,
     network: Network,
+    examples: Examples,
     training: tuple[ndarray, ndarray],
     validation: tuple[ndarray, ndarray] | None,
     loss: Loss,
@@ -271,13 +292,16 @@ def _fitted(
     scheduler, interval = _schedule(options, optimizer, len(batches))
 
     part = "" if validation is None else "val_"
-    callbacks: list[Callback] = [_Settings(options, len(training[1])), LearningRateMonitor()]
+    callbacks: list[Callback] = [] if options.checkpoint is None else [_Settings(options, examples)]
+    callbacks.append(LearningRateMonitor())
     if options.patience is not None:
-        mode = "min" if options.monitor == "loss" else "max"
-        callbacks.append(EarlyStopping(part + options.monitor, options.patience, mode=mode, restore_best=True))
+        monitor = options.monitor or "loss"
+        mode = "min" if monitor == "loss" else "max"
+        callbacks.append(EarlyStopping(part + monitor, options.patience, mode=mode, restore_best=True))
     if options.log is not None:
         callbacks.append(_LOGS[options.log.suffix.lower()](options.log))
-    if not options.progress:
+    progress = options.progress and sys.stderr.isatty()
+    if not progress:
         callbacks.append(_Lines())
     try:
         # An overflow is looked for by `fit`, which says more of it than NumPy's warning.
@@ -295,10 +319,10 @@ def _fitted(
                 callbacks=callbacks,
                 checkpoint=options.checkpoint,
                 resume=options.resume,
-                progress=options.progress,
+                progress=progress,
             )
     except AnomalyError as error:
-        raise AnomalyError(f"{error}\ntry a smaller --lr, or --scale standardize") from error
+        raise AnomalyError(f"{error}\n{_SMALLER}") from error
 
 
 def _penalized(loss: Loss, model: nn.Module, factor: float) -> Loss:
@@ -353,12 +377,16 @@ def _schedule(options: argparse.Namespace, optimizer: optim.Optimizer, batches: 
 class _Settings(Callback):
     """Keeps in the checkpoint what a resumed training must have in common with the one before."""
 
-    def __init__(self, options: argparse.Namespace, examples: int) -> None:
-        apart: tuple[str, ...] = ("command", "run", "out", "log", "checkpoint", "resume", "progress", "json", "source")
+    def __init__(self, options: argparse.Namespace, examples: Examples) -> None:
+        others: tuple[str, ...] = ("command", "run", *_WRITTEN, "resume", "progress", "json", "source")
         if options.schedule not in ("step", "cosine", "one-cycle") or options.step_size is not None:
-            apart += ("epochs",)  # more of them may follow, unless the schedule was made for just these
-        self.settings = {key: value for key, value in vars(options).items() if key not in apart}
-        self.settings |= {"source": str(options.source), "examples": examples}
+            others += ("epochs",)  # more of them may follow, unless the schedule was made for just these
+        self.settings = {key: value for key, value in vars(options).items() if key not in others}
+        self.settings["source"] = str(options.source)
+        checksum = zlib.crc32(
+            repr(examples.labels.tolist()).encode(), zlib.crc32(np.ascontiguousarray(examples.X).data)
+        )
+        self.settings["content"] = f"{len(examples)} examples with checksum {checksum:08x}"
 
     def state_dict(self) -> dict[str, Any]:
         """The options."""
@@ -392,9 +420,7 @@ def _measured(network: Network, X: ndarray, y: ndarray, loss: Loss) -> dict[str,
 
 
 def _report(options: argparse.Namespace, answer: dict[str, Any]) -> None:  # Any: numbers and text
-    files: dict[str, Path] = {
-        name: path for name in ("out", "log", "checkpoint") if (path := getattr(options, name)) is not None
-    }
+    files: dict[str, Path] = {name: path for name in _WRITTEN if (path := getattr(options, name)) is not None}
     if options.json:
         print_json(answer | {"files": files})
         return
@@ -409,5 +435,6 @@ def _report(options: argparse.Namespace, answer: dict[str, Any]) -> None:  # Any
         print(f"stopped: {answer['stopped']}")
     for name, path in files.items():
         print(f"--{name} {path}")
-    if options.out is not None and not answer["interrupted"]:
-        print(f"next: python -m tinygrad_fnn evaluate {options.out}")
+    data = as_argument(options.source, options.label_column)
+    if options.out is not None and data is not None and not answer["interrupted"]:
+        print(f"next: python -m tinygrad_fnn evaluate {shlex.quote(str(options.out))}{data}")

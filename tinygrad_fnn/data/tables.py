@@ -103,8 +103,13 @@ def load_npz_data(path: StrPath, *, X: str = "X", y: str = "y") -> tuple[NDArray
 
 
 def load_csv_data(
-    path: StrPath, *, label: int | str = -1, delimiter: str | None = None, header: bool | None = None
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    path: StrPath,
+    *,
+    label: int | str = -1,
+    delimiter: str | None = None,
+    header: bool | None = None,
+    text: bool = False,
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
     r"""Examples and labels of a text file with an example a line.
 
     Parameters
@@ -119,13 +124,16 @@ def load_csv_data(
     header : bool, optional
         Whether the first line has names. Without it, whether a cell of that line is no number, and none is a decimal
         fraction: names that are all whole numbers look like an example, and must be announced.
+    text : bool
+        Whether labels may be texts, if they all are. Then the first line has names if a cell of a feature is no number,
+        or `label` is a name.
 
     Returns
     -------
     X : ndarray of float64, shape (m, n)
         The other columns, in their order.
     y : ndarray of int64, shape (m,)
-        Written as whole numbers, ``3`` or ``3.0``.
+        Written as whole numbers, ``3`` or ``3.0``; of str, if the labels are texts.
 
     Raises
     ------
@@ -155,15 +163,17 @@ def load_csv_data(
         raise ValueError(f"load_csv_data: delimiter is {delimiter!r}, wanted one character, not a quote or a #")
     if header is not None and not isinstance(header, bool | np.bool):
         raise TypeError(f"load_csv_data: header is {header!r:.60}, wanted True, False or None")
+    if not isinstance(text, bool | np.bool):
+        raise TypeError(f"load_csv_data: text is {text!r:.60}, wanted True or False")
     with opened("load_csv_data", path) as file:
         try:
-            text = file.read().decode("utf-8-sig")  # spreadsheets put a byte order mark first
+            content = file.read().decode("utf-8-sig")  # spreadsheets put a byte order mark first
         except UnicodeDecodeError as error:
             raise DataFormatError(
                 f"load_csv_data: {path} is no text in UTF-8: {error.reason} at byte {error.start}"
             ) from None
     try:
-        return _table(text, label, delimiter, header)
+        return _table(content, label, delimiter, header, text)
     except DataFormatError as fault:
         raise DataFormatError(f"load_csv_data: {path} {fault}") from None
 
@@ -198,25 +208,33 @@ def _member(archive: zipfile.ZipFile, stored: str, name: str) -> NDArray[Any]:
 
 
 def _table(
-    text: str, label: int | str, delimiter: str | None, header: bool | None
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Examples and labels in `text`; the message of an error is the end of a sentence that begins with the path."""
+    content: str, label: int | str, delimiter: str | None, header: bool | None, text: bool
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Examples and labels in `content`; the message of an error is the end of a sentence that begins with the path."""
     lines = [
         (number, line)
-        for number, line in enumerate(io.StringIO(text, newline=None), 1)
+        for number, line in enumerate(io.StringIO(content, newline=None), 1)
         if line.strip() and not line.lstrip().startswith("#")
     ]
     if not lines:
         raise DataFormatError("has no line with an example")
     separator = delimiter or next((mark for mark in DELIMITERS if mark in lines[0][1]), " ")
     first = _cells(*lines[0], separator)
+    detected = header is None
+    # A decimal comma will be refused, which it must not escape as a name.
+    cells = [cell.replace(",", ".") for cell in first] if separator == ";" else first
     if header is None:
-        numbers = [cell for cell in first if _is_number(cell)]
+        numbers = [cell for cell in cells if _is_number(cell)]
         header = len(numbers) < len([cell for cell in first if cell]) and not any("." in cell for cell in numbers)
     column = _column(label, first if header else None, len(first))
+    last = _cells(*lines[-1], separator)
+    named = text and len(last) == len(first) and not _is_number(last[column])
+    if named and detected and not isinstance(label, str):
+        header = not all(map(_is_number, cells[:column] + cells[column + 1 :]))
     lines = lines[header:]
     if not lines:
         raise DataFormatError("has a header and no line with an example")
+    names: dict[str, int] = {}  # of the classes, in the order in which they come
     try:
         table = np.loadtxt(
             [line for _, line in lines],
@@ -224,13 +242,21 @@ def _table(
             comments=None,
             quotechar='"',
             ndmin=2,
+            converters={column: lambda cell: names.setdefault(cell.strip(), len(names))} if named else None,
         )
     except ValueError as error:
-        raise DataFormatError(_fault(lines, separator, len(first), column) or f"cannot be read: {error}") from None
+        raise DataFormatError(
+            _fault(lines, separator, len(first), column, named) or f"cannot be read: {error}"
+        ) from None
     if table.shape != (len(lines), len(first)) or not np.isfinite(table).all():
-        fault = _fault(lines, separator, len(first), column)
+        fault = _fault(lines, separator, len(first), column, named)
         raise DataFormatError(fault or "cannot be read: a cell in quotes goes over several lines")
     labels = table[:, column]
+    if named:
+        odd = [name for name in names if not name or _is_number(name)]
+        if odd:
+            raise DataFormatError(f"has {odd[0]!r} among labels that are texts; wanted numbers only, or texts only")
+        return np.delete(table, column, axis=1), np.array(list(names))[labels.astype(int)]
     wrong = _not_whole(labels)
     if wrong.any():
         row = int(np.argmax(wrong))
@@ -257,15 +283,19 @@ def _column(label: int | str, names: list[str] | None, width: int) -> int:
     return int(label) % width
 
 
-def _fault(lines: list[tuple[int, str]], separator: str, width: int, column: int) -> str | None:
+def _fault(lines: list[tuple[int, str]], separator: str, width: int, column: int, named: bool) -> str | None:
     """What is wrong with the first line that is wrong."""
     for number, line in lines:
         cells = _cells(number, line, separator)
         if len(cells) != width:
             return f"has {len(cells)} cells in line {number}, wanted {width} as in the first one"
         for k, cell in enumerate(cells):
+            if k == column and named:
+                continue
             if not _is_number(cell) or not math.isfinite(float(cell)):
                 hint = "; number the classes 0, 1, ..." if k == column else ""
+                if separator == ";" and _is_number(cell.replace(",", ".")):
+                    hint = "; write a decimal comma as a point"
                 return f"has {cell[:40]!r} in line {number}, column {k + 1}, wanted a finite number{hint}"
     return None
 
