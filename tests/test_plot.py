@@ -696,3 +696,13 @@ def test_what_is_drawn_is_not_written_to_and_may_be_read_only():
     plot.plot_deltas([given[3]])
     for array, copy in zip(given, copies, strict=True):
         assert_array_equal(array, copy)
+
+
+def test_epochs_are_no_metric() -> None:
+    with pytest.raises(KeyError, match="metric is 'epoch'"):
+        plot.plot_history({"epoch": [1, 2], "loss": [2.0, 1.0]}, "epoch")
+
+
+def test_five_features_are_not_suspected_of_a_bias_column() -> None:
+    with pytest.raises(ShapeError, match=r"\(2, 5\) as X$"):
+        plot.plot_digits(np.zeros((2, 5)))

@@ -79,6 +79,8 @@ def _replacing(path: StrPath, mode: str) -> Iterator[IO[bytes] | IO[str]]:
         stream = open(side, mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8")  # noqa: SIM115
     except OSError as error:
         error.filename = os.fspath(path)  # the name the caller knows
+        if isinstance(error, FileNotFoundError):
+            error.strerror = f"there is no folder {target.parent}; make it before"
         raise
     try:
         with stream:

@@ -307,3 +307,15 @@ def test_npz_with_a_name_that_is_no_text_is_refused(path: Path) -> None:
     path.write_bytes(flagged)
     with pytest.raises(DataFormatError, match="load_npz_data"):
         load_npz_data(path)
+
+
+def test_an_array_that_unpacks_to_more_than_max_bytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "bomb.npz", X=np.zeros((4000, 500)), y=np.zeros(4000, int))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataFormatError, match=r"X of 16000000 bytes.*max_bytes is 1000000"):
+            load_npz_data(tmp_path / "bomb.npz", max_bytes=10**6)
+        assert tracemalloc.get_traced_memory()[1] < 2e6  # zipfile's own buffers
+    finally:
+        tracemalloc.stop()
+    assert load_npz_data(tmp_path / "bomb.npz")[0].shape == (4000, 500)

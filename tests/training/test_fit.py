@@ -483,3 +483,10 @@ def test_ignored_and_bad_labels_that_come_late_are_those_of_the_plain_loop():
     y[390] = 3
     with pytest.raises(ValueError, match="label 3 is outside"):
         fit(models[0], (X, y), loss, optim.SGD(models[0].parameters(), lr=0.1), epochs=1, batch_size=20, shuffle=False)
+
+
+@pytest.mark.parametrize("word", ["shuffle", "compiled"])
+def test_a_word_is_no_flag(word):
+    model = network()
+    with pytest.raises(TypeError, match=f"fit: {word} is 'yes', wanted True or False"):
+        fit(model, (X, Y), nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1), epochs=1, **{word: "yes"})

@@ -132,3 +132,18 @@ def test_html_is_escaped_and_small():
     assert "&lt;script&gt;" in html
     assert len(html.encode()) <= 20_000
     assert "History of no epochs" in History()._repr_html_()
+
+
+@pytest.mark.parametrize("reader", [History.from_csv, History.from_jsonl])
+def test_a_file_that_is_no_text_or_missing_is_named(reader, tmp_path):
+    path = tmp_path / "model.npz"
+    np.savez(path, np.arange(300))
+    with pytest.raises(DataFormatError, match=r"History.from_\w+: .*model.npz is no text"):
+        reader(path)
+    with pytest.raises(FileNotFoundError, match=r"History.from_\w+: there is no file"):
+        reader(tmp_path / "missing")
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere; make it before"):
+        History([{"epoch": 1, "loss": 2.0}]).to_csv(tmp_path / "nowhere" / "run.csv")

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_fnn.data.idx import DEFLATE_RATIO
+from tinygrad_fnn.data.idx import DEFLATE_RATIO, MAX_BYTES
 from tinygrad_fnn.errors import DataFormatError
 from tinygrad_fnn.files import StrPath, opened
 
@@ -33,7 +33,9 @@ _DAMAGE: Final[tuple[type[Exception], ...]] = (
 )
 
 
-def load_npz_data(path: StrPath, *, X: str = "X", y: str = "y") -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+def load_npz_data(
+    path: StrPath, *, X: str = "X", y: str = "y", max_bytes: int = MAX_BYTES
+) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
     """Examples and labels of a file that `numpy.savez` wrote.
 
     Parameters
@@ -42,6 +44,9 @@ def load_npz_data(path: StrPath, *, X: str = "X", y: str = "y") -> tuple[NDArray
         The file; compressed or not.
     X, y : str
         Names of the two arrays in it; others are passed over.
+    max_bytes : int
+        What each array may take in memory; a gibibyte by default. A small compressed file may unpack to a thousand
+        times its size.
 
     Returns
     -------
@@ -54,7 +59,7 @@ def load_npz_data(path: StrPath, *, X: str = "X", y: str = "y") -> tuple[NDArray
     ------
     DataFormatError
         If the file is no ``.npz`` file or damaged, an array is missing, of Python objects, not of finite real numbers
-        or larger than the file can hold, a label is no whole number, or the lengths differ.
+        or larger than the file can hold or than `max_bytes`, a label is no whole number, or the lengths differ.
     TypeError
         If `path` is no path.
     OSError
@@ -79,7 +84,7 @@ def load_npz_data(path: StrPath, *, X: str = "X", y: str = "y") -> tuple[NDArray
                         f"has no array {' and no '.join(missing)}; it has {', '.join(members) or 'none'}. "
                         "The names can be given: load_npz_data(path, X=..., y=...)"
                     )
-                examples, labels = (_member(archive, members[name], name) for name in (X, y))
+                examples, labels = (_member(archive, members[name], name, max_bytes) for name in (X, y))
         except DataFormatError as fault:
             raise DataFormatError(f"{where} {fault}") from fault.__cause__
         except _DAMAGE as error:
@@ -181,8 +186,8 @@ def load_csv_data(
 # --- npz --------------------------------------------------------------------------------------------------------------
 
 
-def _member(archive: zipfile.ZipFile, stored: str, name: str) -> NDArray[Any]:
-    """An array of the archive, if it is no larger than the archive can hold."""
+def _member(archive: zipfile.ZipFile, stored: str, name: str, max_bytes: int) -> NDArray[Any]:
+    """An array of the archive, if it is no larger than the archive can hold, and than `max_bytes`."""
     entry = archive.getinfo(stored)
     with archive.open(stored) as stream:
         try:
@@ -197,6 +202,8 @@ def _member(archive: zipfile.ZipFile, stored: str, name: str) -> NDArray[Any]:
         size = dtype.itemsize * math.prod(shape)
         if min(shape, default=0) < 0 or size > DEFLATE_RATIO * entry.compress_size:
             raise DataFormatError(f"has an array {name} that declares {dtype} {shape}, more than the file can hold")
+        if size > max_bytes:
+            raise DataFormatError(f"has an array {name} of {size} bytes, {dtype} {shape}; max_bytes is {max_bytes}")
         data = bytearray(stream.read(size))
         if len(data) < size or stream.read(1):
             raise DataFormatError(f"has an array {name} that is not the {size} bytes of {dtype} {shape}")

@@ -144,6 +144,8 @@ def plot_history(
     """
     if mode not in ("min", "max"):
         raise ValueError(f"plot_history: mode is {mode!r}, wanted 'min' or 'max'")
+    if metric == "epoch":
+        raise KeyError("plot_history: metric is 'epoch', which the curve is drawn against; wanted another of its names")
     found: dict[str, ndarray] = {}
     for name, needed in ((metric, True), (f"val_{metric}", False), ("epoch", False)):
         try:

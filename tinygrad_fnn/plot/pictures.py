@@ -303,9 +303,9 @@ def _grid(
     side = round(np.sqrt(rows.shape[1]))
     if side * side != rows.shape[1]:
         name = "W" if function == "plot_hidden_units" else "X"
-        hint = (
-            "" if (round(np.sqrt(rows.shape[1] - 1))) ** 2 != rows.shape[1] - 1 else "; is the bias column still in it?"
-        )
+        inner = round(np.sqrt(rows.shape[1] - 1))
+        biased = inner > 2 and inner * inner == rows.shape[1] - 1  # five features are no picture of four pixels
+        hint = "; is the bias column still in it?" if biased else ""
         raise ShapeError(
             f"{function}: wanted rows of square pictures, (m, side * side), got {rows.shape} as {name}{hint}"
         )

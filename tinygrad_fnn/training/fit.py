@@ -152,6 +152,9 @@ def fit(
     """
     _check(model, loss, optimizer, epochs, accumulate, metrics, on_nan)
     _check_scheduler(scheduler, scheduler_interval, optimizer)
+    for name, flag in (("shuffle", shuffle), ("compiled", compiled)):
+        if not isinstance(flag, bool | np.bool) and not (flag is None and name == "shuffle"):
+            raise TypeError(f"fit: {name} is {flag!r}, wanted True or False")
     if shuffle is None and isinstance(data, tuple):
         shuffle = True
     batches = as_batches("fit: data", data, batch_size, shuffle, rng)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Self, overload
 
 from ..errors import DataFormatError
-from ..files import StrPath, replacing
+from ..files import StrPath, opened, replacing
 from ..html import table
 
 __all__ = ["History", "Row", "csv_line", "jsonl_line", "number"]
@@ -164,17 +165,16 @@ class History:
         """
         import csv  # used here only
 
-        with open(path, encoding="utf-8", newline="") as file:
-            lines = csv.reader(file)
-            names = next(lines, [])
-            rows = []
-            for k, cells in enumerate(lines, 2):
-                if len(cells) != len(names):
-                    raise DataFormatError(f"{path}, line {k}: {len(cells)} cells, wanted {len(names)}")
-                try:
-                    rows.append({name: _parsed(cell) for name, cell in zip(names, cells, strict=True) if cell})
-                except ValueError as error:
-                    raise DataFormatError(f"{path}, line {k}: {error}") from error
+        lines = csv.reader(io.StringIO(_text("History.from_csv", path), newline=""))
+        names = next(lines, [])
+        rows = []
+        for k, cells in enumerate(lines, 2):
+            if len(cells) != len(names):
+                raise DataFormatError(f"{path}, line {k}: {len(cells)} cells, wanted {len(names)}")
+            try:
+                rows.append({name: _parsed(cell) for name, cell in zip(names, cells, strict=True) if cell})
+            except ValueError as error:
+                raise DataFormatError(f"{path}, line {k}: {error}") from error
         return cls(rows)
 
     @classmethod
@@ -196,13 +196,12 @@ class History:
             If it is no such file; names the line.
         """
         rows = []
-        with open(path, encoding="utf-8") as file:
-            for k, line in enumerate(file, 1):
-                try:
-                    row = json.loads(line)
-                    rows.append({name: number(name, math.nan if x is None else x) for name, x in row.items()})
-                except (ValueError, TypeError, AttributeError) as error:
-                    raise DataFormatError(f"{path}, line {k}: wanted a JSON object of numbers: {error}") from error
+        for k, line in enumerate(io.StringIO(_text("History.from_jsonl", path)), 1):
+            try:
+                row = json.loads(line)
+                rows.append({name: number(name, math.nan if x is None else x) for name, x in row.items()})
+            except (ValueError, TypeError, AttributeError) as error:
+                raise DataFormatError(f"{path}, line {k}: wanted a JSON object of numbers: {error}") from error
         return cls(rows)
 
     # --- to look at ---------------------------------------------------------------------------------------------
@@ -266,3 +265,11 @@ def number(what: str, value: Any) -> float:  # Any: whatever a user may enter
     if not isinstance(value, int | float):
         raise TypeError(f"{what} is {value!r:.80}, wanted a number")
     return int(value) if isinstance(value, bool) else value
+
+
+def _text(function: str, path: StrPath) -> str:
+    with opened(function, path) as file:
+        try:
+            return file.read().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataFormatError(f"{function}: {path} is no text: {error}") from error
