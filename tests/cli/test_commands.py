@@ -171,7 +171,7 @@ MISTAKES = [
     ("show history run.csv --metric cost", "--metric is 'cost'; run.csv has epoch, lr, loss"),
     ("show history run.jsonl", "run.jsonl has no epochs"),
     ("show history words.csv", "words.csv, line 2"),
-    ("show history bytes.csv", "bytes.csv is no text in UTF-8, as `train --log` writes it"),
+    ("show history bytes.csv", "bytes.csv is no text in UTF-8, as a log of the training is"),
     ("show history two.csv", "--metric is 'loss'; two.csv has a, b"),
     ("show history bad.npz", "bad.npz has no epochs"),
     ("show confusion m.npz eight.npz", "eight.npz: 8 features"),

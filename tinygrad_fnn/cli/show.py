@@ -83,10 +83,7 @@ def _history(options: argparse.Namespace) -> int:
     apart({"--out": options.out}, {"LOG": options.log})
     if not options.log.is_file():
         raise FileNotFoundError(f"{options.log}: there is no such file; `train --log {options.log}` writes one")
-    try:
-        history = (History.from_jsonl if options.log.suffix.lower() == ".jsonl" else History.from_csv)(options.log)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{options.log} is no text in UTF-8, as `train --log` writes it") from error
+    history = (History.from_jsonl if options.log.suffix.lower() == ".jsonl" else History.from_csv)(options.log)
     if options.metric not in history:
         raise ValueError(
             f"--metric is {options.metric!r}; {options.log} has {', '.join(history.keys()) or 'no epochs'}"

@@ -272,4 +272,6 @@ def _text(function: str, path: StrPath) -> str:
         try:
             return file.read().decode("utf-8")
         except UnicodeDecodeError as error:
-            raise DataFormatError(f"{function}: {path} is no text: {error}") from error
+            raise DataFormatError(
+                f"{function}: {path} is no text in UTF-8, as a log of the training is: {error}"
+            ) from error
