@@ -122,7 +122,9 @@ class Level:
             args = [_tensor(a, tracked[i]) if i in tracked else a for i, a in enumerate(args)]
         if rule.push is not None:
             found = {edge[3]: tangent for edge, tangent in arriving}
-            return self._fitted(rule.push([found.get(i) for i in range(len(args))], *args, **params), node)
+            pushed = rule.push([found.get(i) for i in range(len(args))], *args, **params)
+            if pushed is not None:
+                return self._fitted(pushed, node)
         if rule.linear == "jointly":
             found = {edge[3]: tangent for edge, tangent in arriving}
             moved = [

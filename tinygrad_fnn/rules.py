@@ -106,8 +106,8 @@ class Rule:
         Linear in each differentiable argument, with coefficients that are products of the other arguments and
         never negative by themselves: a product, a rearrangement; 'jointly' if in all of them at once: a choice.
     push : callable or None
-        The tangent of the result, `push(tangents, *args, **params)`, None for those without; wanted only where
-        neither the partials nor linearity give it directly and the derivative of the pullback is too slow.
+        The tangent of the result, `push(tangents, *args, **params)`, the tangents None for arguments without; wanted
+        only where neither the partials nor linearity give it directly, or too slowly, and None to leave it to them.
     selects : bool
         A zero partial means that the argument was not chosen, not that it happens to count for nothing.
     root : bool or callable

@@ -119,6 +119,8 @@ HARD: list[tuple[str, Callable[[Any], Any], Real, Real, tuple[float, ...], float
     ("j1", special.j1,
      nth(lambda x: mp.besselj(1, x), 1), nth(lambda x: mp.besselj(1, x), 2), (0.0, 1e-9, 0.3, 20.5), 300),
     ("i1", special.i1, nth(lambda x: mp.besseli(1, x), 1), nth(lambda x: mp.besseli(1, x), 2), (1e-9, 0.3, 20.5), 300),
+    ("y1", special.y1, nth(lambda x: mp.bessely(1, x), 1), nth(lambda x: mp.bessely(1, x), 2), (1e-3, 0.3, 20.5), 300),
+    ("k1", special.k1, nth(lambda x: mp.besselk(1, x), 1), nth(lambda x: mp.besselk(1, x), 2), (1e-3, 0.3, 20.5), 30),
     ("ellipk", special.ellipk, lambda m: mp.pi / 8 * mp.hyp2f1(1.5, 1.5, 2, m),
      lambda m: mp.pi * 9 / 64 * mp.hyp2f1(2.5, 2.5, 3, m), (-100.0, -1.5, -1e-9, 0.0, 1e-6, 0.9, 0.999, 1 - 1e-9), 300),
     ("ellipe", special.ellipe, lambda m: -mp.pi / 8 * mp.hyp2f1(0.5, 1.5, 2, m),
@@ -130,6 +132,8 @@ HARD: list[tuple[str, Callable[[Any], Any], Real, Real, tuple[float, ...], float
     ("gammaln", special.gammaln, lambda x: mp.psi(0, x), lambda x: mp.psi(1, x),
      (-100.5, -5.3, -3 + 1e-7, -0.5, 1e-5, 1.4616321449683622, 10.0, 1e10), 400),
     ("psi", special.psi, lambda x: mp.psi(1, x), lambda x: mp.psi(2, x), (-5.3, -3 + 1e-7, 1e-5, 10.0, 1e10), 400),
+    ("psi of a positive number", special.psi, lambda x: mp.psi(1, x), lambda x: mp.psi(2, x),
+     (1e-100, 0.3, 1.0, 2.2, 9.99, 10.01, 1e10, 1e100), 10),
     ("polygamma", lambda x: polygamma(2, x), lambda x: mp.psi(3, x), lambda x: mp.psi(4, x),
      (-5.3, 1e-3, 10.0, 1e6), 400),
     # The exponent of the density is good to eps sqrt(a) per standard deviation, and x log(x / a) in the tails.
@@ -163,6 +167,34 @@ def test_hard_arguments(f: Any, first: Real, second: Real, x: float, loss: float
         wanted = [d(mp.mpf(x)) for d in (first, second)]
     for ours, exact in zip(derivatives(f, x), wanted, strict=True):
         assert abs(mp.mpf(ours) - exact) <= loss * EPS * abs(exact) + 1e-300, (ours, float(exact))
+
+
+# The mean of 1 and sqrt(1 - m), to which both slopes are a few products; next to 1, K - D is a small part of K.
+ELLIPTIC = (-1e10, -1e4, -2.0, -1e-9, 0.0, 1e-300, 0.5, 0.999, 1 - 1e-10, 1 - EPS)
+
+
+@pytest.mark.parametrize("m", ELLIPTIC)
+def test_slopes_of_the_elliptic_integrals(m: float) -> None:
+    with mp.workdps(60):
+        x = mp.mpf(m)
+        k, e = mp.pi / 8 * mp.hyp2f1(1.5, 1.5, 2, x), -mp.pi / 8 * mp.hyp2f1(0.5, 1.5, 2, x)
+    for f, exact in ((special.ellipk, k), (special.ellipe, e)):
+        assert abs(mp.mpf(derivatives(f, m)[0]) - exact) <= 40 * EPS * abs(exact)
+
+
+def test_slopes_at_the_end_of_the_domain() -> None:
+    """One-sided limits, for which the formula says inf - inf."""
+    slopes = {
+        special.ellipk: (1.0, np.inf),
+        special.ellipe: (1.0, -np.inf),
+        special.y1: (0.0, np.inf),
+        special.k1: (0.0, -np.inf),
+        special.k0e: (0.0, -np.inf),
+        special.k1e: (0.0, -np.inf),
+        special.psi: (0.0, np.inf),
+    }
+    for f, (x, slope) in slopes.items():
+        assert derivatives(f, x)[0] == slope, f
 
 
 @pytest.mark.parametrize("b", [1e-8, 0.5, 3.0, 1e6])

@@ -10,7 +10,7 @@ from ..backward import _has_nan
 from ..rules import elementwise
 from ..tensor import Tensor, apply
 
-__all__: list[str] = []
+__all__ = ["tangent_of"]
 
 POSITIVE = (0.3, 3.0)
 
@@ -65,14 +65,16 @@ def _chosen(wins: Any, ties: Any, out: Any) -> Any:
     return wins + ties * out.dtype.type(0.5)
 
 
-def _tangent_of(larger: np.ufunc) -> Any:
-    """The tangent of the operand that wins; at a tie, and beside a NaN, half of each."""
+def tangent_of(larger: np.ufunc, undecided_as_usual: bool = False) -> Any:
+    """The tangent of the operand that wins; at a tie, and beside a NaN, half of each, or what the partials say."""
 
     def push(tangents: Any, x: Any, y: Any) -> Any:
         dx, dy = (0 if t is None else t for t in tangents)
         wins, loses = larger(x, y), larger(y, x)
         undecided = ~(wins | loses)
         if undecided.any():
+            if undecided_as_usual:
+                return None
             return np.where(undecided, 0.5 * (dx + dy), np.where(wins, dx, dy))
         # A product with a mask takes a seventh of the time of a choice, but makes a NaN of an infinity left out.
         parts = [mask * t for mask, t in ((wins, dx), (loses, dy)) if t.__class__ is np.ndarray]
@@ -87,7 +89,7 @@ elementwise(
     np.maximum,
     lambda _out, x, y: _chosen(x > y, x == y, _out),
     lambda _out, x, y: _chosen(y > x, x == y, _out),
-    push=_tangent_of(np.greater),
+    push=tangent_of(np.greater),
     selects=True,
     at={(1.0, 1.0): (0.5, 0.5)},
 )
@@ -95,7 +97,7 @@ elementwise(
     np.minimum,
     lambda _out, x, y: _chosen(x < y, x == y, _out),
     lambda _out, x, y: _chosen(y < x, x == y, _out),
-    push=_tangent_of(np.less),
+    push=tangent_of(np.less),
     selects=True,
     at={(1.0, 1.0): (0.5, 0.5)},
 )

@@ -18,9 +18,12 @@ POSITIVE = (0.2, 4.0)
 def _log_ratio(x: ndarray, y: ndarray) -> Array:
     """``log(x / y)``, exact near 1 and where the quotient overflows; 0 where both are 0."""
     ratio = x / y
-    plain = np.where((ratio > 1e-300) & (ratio < 1e300), np.log(ratio), np.log(x) - np.log(y))
-    out = np.where((ratio > 0.5) & (ratio < 2), np.log1p((x - y) / y), plain)
-    return np.where((x == 0) & (y == 0), 0, out)
+    out = np.where((ratio > 0.5) & (ratio < 2), np.log1p((x - y) / y), np.log(ratio))
+    beyond = ~((ratio > 1e-300) & (ratio < 1e300))
+    if beyond.any():
+        out = np.where(beyond, np.log(x) - np.log(y), out)
+        out = np.where((x == 0) & (y == 0), 0, out)
+    return out
 
 
 log_ratio = dispatching(_log_ratio)

@@ -38,15 +38,15 @@ def _scaled_integral(x: ndarray, *, n: int) -> Array:
         before, out = out, (before - 2 * x * out) / (2 * k)
     high = x > 1.5
     if n and high.any():
-        out[high] = special.erfcx(x[high])
-        ratio = np.zeros_like(x[high])
-        ratios = []
+        z = x[high]
+        ratio, product = np.zeros_like(z), np.asarray(special.erfcx(z))
         for k in range(n + 100, 0, -1):  # the minimal solution, by its continued fraction from below [1]_
-            ratio = 0.5 / (x[high] + (k + 1) * ratio)
+            ratio *= k + 1
+            ratio += z
+            np.divide(0.5, ratio, out=ratio)
             if k <= n:
-                ratios.append(ratio)
-        for ratio in ratios:
-            out[high] *= ratio
+                product *= ratio
+        out[high] = product
     return out
 
 

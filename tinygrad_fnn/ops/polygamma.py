@@ -7,6 +7,7 @@ import SciPy.
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 from numpy import ndarray
@@ -18,10 +19,34 @@ from .scipy_calls import in_double, refuse_tracked
 __all__ = ["multigammaln", "polygamma", "polygamma_of"]
 
 
+# B_2k of the expansion at infinity, k = 1 to 8; SHIFT is where those that follow are below 1e-16.
+BERNOULLI: Final = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)
+SHIFT: Final = 10
+
+
+def _trigamma(x: ndarray) -> Array:
+    """That of positive numbers: moved up by the recurrence, then expanded at infinity [1]_ (6.4.6, 6.4.12)."""
+    inverse = 1 / (x + SHIFT)
+    square = inverse * inverse
+    out = np.zeros_like(x)
+    for b in reversed(BERNOULLI):
+        out += b
+        out *= square
+    out = inverse * (1 + 0.5 * inverse + out)
+    for k in range(SHIFT):
+        inverse = 1 / (x + k)
+        inverse *= inverse
+        out += inverse
+    return out
+
+
 @in_double
 def _polygamma(n: ndarray, x: ndarray) -> Array:
+    """SciPy's, but for the derivative of psi, where a sum is a tenth of the cost of its Hurwitz zeta function."""
     from scipy import special  # importing it costs more than the rest of the package
 
+    if n.size == 1 and n == 1 and (x > 0).all():
+        return _trigamma(x)
     return special.polygamma(n, x)
 
 

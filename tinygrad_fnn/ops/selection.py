@@ -10,6 +10,7 @@ import numpy as np
 
 from ..rules import Array, composite, elementwise, plain, primitive, sample
 from ..tensor import Tensor, apply
+from .arithmetic import tangent_of
 from .indexing import getitem, setitem
 
 __all__: list[str] = []
@@ -29,6 +30,7 @@ elementwise(
     np.fmax,
     lambda _out, x, y: _partial(x > y, y, x == y, _out),
     lambda _out, x, y: _partial(y > x, x, x == y, _out),
+    push=tangent_of(np.greater, undecided_as_usual=True),
     selects=True,
     at=EXTREME,
 )
@@ -36,6 +38,7 @@ elementwise(
     np.fmin,
     lambda _out, x, y: _partial(x < y, y, x == y, _out),
     lambda _out, x, y: _partial(y < x, x, x == y, _out),
+    push=tangent_of(np.less, undecided_as_usual=True),
     selects=True,
     at=EXTREME,
 )
