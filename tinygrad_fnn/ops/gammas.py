@@ -30,7 +30,10 @@ EULER = 0.5772156649015329
 @in_double
 def _digamma(x: ndarray) -> Array:
     """Psi, by reflection [2]_ (5.5.4) below -3/4: SciPy's loses half its digits near the poles there."""
-    low = (x < -0.75) & (x != np.rint(x))
+    low = x < -0.75
+    if not low.any():
+        return special.psi(x)
+    low &= x != np.rint(x)
     out = special.psi(np.where(low, 1 - x, x))
     return np.where(low, out - math.pi / np.tan(math.pi * (x - np.rint(x))), out)
 
