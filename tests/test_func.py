@@ -895,7 +895,7 @@ def test_graphs_are_freed_by_reference_counting_alone(closed_over):
         return np.sum(y * y)
 
     def results():
-        return sum(isinstance(o, tg.tensor.Node) and o.rule is not None for o in gc.get_objects())
+        return sum(type(o) is tg.tensor.Node and o.rule is not None for o in gc.get_objects())
 
     x = np.ones(3)
     gc.collect()

@@ -596,10 +596,12 @@ AHEAD = [rule for rule in DIFFERENTIABLE if rule.ahead is not None]
 
 
 def at_hard_points(rule: Rule) -> list[list[ndarray]]:
-    """The samples, and a row of logits in the tails for each further argument of the first sample."""
-    drawn = [case.inputs for case in declared(rule)]
+    """The samples, and a row of logits in the tails beside targets, or beside each label."""
+    drawn = [list(case._call(lambda *args: args, case.inputs)) for case in declared(rule)]
     tails = np.array([-1000.0, -745.0, -40.0, -0.0, 0.0, 1e-300, 40.0, 709.5, 745.0, 1000.0])
-    return [*drawn, *([tails, *(np.full(10, 0.25) for _ in inputs[1:])] for inputs in drawn[:1])]
+    if any(x.dtype.kind == "i" for x in drawn[0]):
+        return [*drawn, [np.tile(tails, (10, 1)), np.arange(10)]]
+    return [*drawn, [tails, *(np.full(10, 0.25) for _ in drawn[0][1:])]]
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -608,7 +610,7 @@ def test_value_and_partial_at_once_are_those_of_the_rule(rule: Rule, dtype: Any)
     term = rule.terms[0]
     assert term is not None
     for inputs in at_hard_points(rule):
-        args = [np.asfortranarray(x.astype(dtype)) for x in inputs]
+        args = [np.asfortranarray(x.astype(dtype) if x.dtype.kind == "f" else x) for x in inputs]
         out, partial = rule.ahead(*args)
         expected = np.asarray(rule.fun(*args))
         assert_array_equal(out, expected)

@@ -452,3 +452,34 @@ def test_focal_loss_is_the_formula_of_pytorchs_library(alpha, gamma, reduction):
     out.sum().backward()
     other.sum().backward()
     assert_allclose(ours.grad, theirs.grad.numpy(), rtol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.uint64])
+def test_a_label_has_the_bits_of_a_row_with_a_single_1(dtype, kind):
+    """Masked classes, tails and ties too; laid out by column, as `linear` does with tall batches; one row alone."""
+    inf = np.inf
+    hard = [
+        [0, -inf, 3, 3],
+        [1e3, -1e3, 0, 1e3],
+        [-0.0, 0, 0, 0],
+        [-inf, -inf, -inf, 2],
+        [inf, 0, 1, 2],
+        [np.nan, 0, 1, 2],
+    ]
+    rows = np.concatenate((np.random.default_rng(0).normal(size=(5, 4)) * 10, hard)).astype(dtype)
+    for label in range(4):
+        y = np.full(len(rows), label, kind)
+        for z in (rows, np.asfortranarray(rows), rows[::-1]):
+            found = []
+            for target in (y, np.eye(4, dtype=dtype)[y]):
+                logits = Tensor(z, requires_grad=True)
+                with np.errstate(all="ignore"):
+                    loss = F.cross_entropy(logits, target, "none")
+                loss.backward(np.full(len(z), 2, dtype))
+                found.append((loss.detach().numpy(), logits.grad))
+            for ours, theirs in zip(*found, strict=True):
+                assert_array_equal(ours, theirs)
+    alone = F.cross_entropy(rows[0], y[0], "none"), F.cross_entropy(rows[0], np.eye(4, dtype=dtype)[y[0]], "none")
+    assert alone[0].shape == ()
+    assert alone[0].item() == alone[1].item()

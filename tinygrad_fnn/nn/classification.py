@@ -6,7 +6,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..ops import log_sigmoid, relu, softplus
-from ..ops.losses import bce_of_logits, bce_of_probabilities, cross_entropy_rows
+from ..ops.losses import bce_of_logits, bce_of_probabilities, cross_entropy_of_labels, cross_entropy_rows
 from ..ops.scipy_calls import refuse_tracked
 from ..rules import Array, on_plain_arrays
 from ..tensor import Tensor
@@ -277,6 +277,8 @@ def cross_entropy(
     counts = None  # what each example counts in the average
     if (y.dtype.kind in "iu" and y.shape != z.shape) or y.shape == z.shape[:-1]:
         labels, counted = counting_labels(name, y, classes, z.shape[:-1], ignore_index)
+        if weights is None and counted is None and not smoothing:
+            return _of_rows(name, cross_entropy_of_labels(z, labels), reduction)
         y, counts = rows_of(labels, z), counts_of(labels, weights, counted)
     else:
         counted, y = None, targets(name, "logits", z, y)
@@ -287,7 +289,12 @@ def cross_entropy(
         y = y * weights
     if counted is not None:
         y = y * counted[..., np.newaxis]
-    return reduced(name, cross_entropy_rows(z, y).reshape(z.shape[:-1]), reduction, counts)
+    return _of_rows(name, cross_entropy_rows(z, y), reduction, counts)
+
+
+def _of_rows(name: str, loss: Tensor, reduction: str, counts: ndarray | None = None) -> Tensor:
+    """`reduced`, of losses that have an axis too many."""
+    return reduced(name, loss.reshape(loss.shape[:-1]) if reduction == "none" else loss, reduction, counts)
 
 
 def _check_not_negative(y: ndarray, name: str) -> None:

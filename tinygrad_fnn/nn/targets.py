@@ -137,6 +137,10 @@ def counting_labels(
             return labels, None  # type: ignore[return-value]  # a Tensor, so that the trace sees what is made of it
     values = values_of(labels if isinstance(labels, Tensor) else np.asarray(labels))
     counted = None
+    if values.dtype.kind in "iu" and values.size and values.shape == shape:
+        low, high = np.minimum.reduce(values, axis=None), np.maximum.reduce(values, axis=None)
+        if low >= 0 and high < count and (ignored is None or not low <= ignored <= high):
+            return values, None
     if ignored is not None and values.dtype.kind in "iu":
         counted = values != ignored
         if counted.all():

@@ -1,4 +1,7 @@
-"""Reductions. While they are recorded they keep their axes, so that each is one partial derivative."""
+"""Reductions. While they are recorded they keep their axes, so that each is one partial derivative.
+
+A sum or a mean of everything keeps none, since a number broadcasts against any array.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,11 @@ BOUNDED = (
 
 def drop(out: Tensor, ndim: int, axis: Any, keepdims: bool) -> Tensor:
     """The result of a reduction over `axis` of an array with `ndim` axes, without the reduced axes."""
+    if axis is None:
+        wanted = (1,) * ndim if keepdims else ()
+        return out if out.shape == wanted else reshaped(out, wanted)
     if keepdims:
         return out
-    if axis is None:
-        return reshaped(out, ())
     gone = {a % ndim for a in (axis if isinstance(axis, tuple) else (axis,))} if ndim else ()
     return reshaped(out, tuple(n for k, n in enumerate(out.shape) if k not in gone))
 
@@ -46,7 +50,7 @@ def masked(a: Any, where: Any, fill: Any) -> Any:
 
 
 def _sum(x: Array, *, axis: Any) -> Array:
-    return np.add.reduce(x, axis=axis, keepdims=True)  # what numpy.sum calls after a look at its arguments
+    return np.add.reduce(x, axis=axis, keepdims=axis is not None)  # what numpy.sum calls after a look at its arguments
 
 
 reduction(_sum, 1, name="numpy.sum", samples=OVER, linear=True)
@@ -65,12 +69,12 @@ def sum(
     """`numpy.sum`."""
     refuse("numpy.sum", dtype, out)
     kept = apply(_sum, masked(a, where, 0), axis=axis)
-    result = drop(kept, kept.ndim, axis, keepdims)
+    result = drop(kept, np.ndim(a), axis, keepdims)
     return result if initial is None else apply(np.add, result, initial)
 
 
 def _mean(x: Array, *, axis: Any) -> Array:
-    return np.mean(x, axis=axis, keepdims=True)
+    return np.mean(x, axis=axis, keepdims=axis is not None)
 
 
 reduction(_mean, lambda _out, _x: _out.size / (_x.size or 1), name="numpy.mean", samples=OVER, linear=True)
@@ -91,7 +95,7 @@ def mean(
     if where is not True:
         return sum(a, axis, keepdims=keepdims, where=where) / _count(a, axis, keepdims, where)  # type: ignore[no-any-return]  # the protocol gives a Tensor
     kept = apply(_mean, a, axis=axis)
-    return drop(kept, kept.ndim, axis, keepdims)
+    return drop(kept, np.ndim(a), axis, keepdims)
 
 
 def _max(x: Array, *, axis: Any) -> Array:
@@ -142,7 +146,7 @@ def max(
     refuse("numpy.max", None, out)
     if initial is None and where is True:
         kept = apply(_max, a, axis=axis)
-        return drop(kept, kept.ndim, axis, keepdims)
+        return drop(kept, np.ndim(a), axis, keepdims)
     return _bounded(_max, np.maximum, a, axis, keepdims, initial, where, -np.inf)
 
 
@@ -154,7 +158,7 @@ def min(
     refuse("numpy.min", None, out)
     if initial is None and where is True:
         kept = apply(_min, a, axis=axis)
-        return drop(kept, kept.ndim, axis, keepdims)
+        return drop(kept, np.ndim(a), axis, keepdims)
     return _bounded(_min, np.minimum, a, axis, keepdims, initial, where, np.inf)
 
 

@@ -156,7 +156,15 @@ def _put_into_loop(code: Code, outputs: Sequence[str], length: int, rows: int) -
 
 
 # Functions of each row by itself, along the last axis.
-ROWWISE: Final = {"softmax", "log_softmax", "logsumexp", "cross_entropy", "softmax_error"}
+ROWWISE: Final = {
+    "softmax",
+    "log_softmax",
+    "logsumexp",
+    "cross_entropy",
+    "softmax_error",
+    "label_entropy",
+    "label_error",
+}
 
 
 def _kind_of(code: Code, line: Line, length: int, axes: list[int | None]) -> str | None:

@@ -247,7 +247,7 @@ def _with_checks(code: Code, slopes: Sequence[str]) -> None:
     effects = [k for k, line in enumerate(code.lines) if line.anew and not line.targets]
     if slopes and (adding or effects):
         raise Unrepeatable("it took a step and returned a result with a graph; return loss.detach()")
-    looking = [k for k, line in enumerate(code.lines) if line.targets and not line.anew and _may_look(line.fun)]
+    looking = [k for k, line in enumerate(code.lines) if not line.anew and _may_look(line.fun)]
     stepping = [k for k in effects if code.lines[k].fun.__name__ != "zero_grad"]
     if stepping and looking and looking[-1] > stepping[0]:
         raise Unrepeatable("it took a step before it looked at labels")
@@ -266,7 +266,7 @@ def _with_checks(code: Code, slopes: Sequence[str]) -> None:
 def _may_look(fun: Callable[..., Any]) -> bool:
     """Whether it may raise `Unforeseen`: functions of values that are in no table."""
     known = isinstance(fun, np.ufunc | Loop) or fun in RULES or fun in TOGETHER.values()
-    return not known and fun not in (values_of, given)
+    return not known and fun not in (values_of, given, accumulate)
 
 
 def _no_nan(values: ndarray) -> None:
