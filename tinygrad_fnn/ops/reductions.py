@@ -50,7 +50,8 @@ def masked(a: Any, where: Any, fill: Any) -> Any:
 
 
 def _sum(x: Array, *, axis: Any) -> Array:
-    return np.add.reduce(x, axis=axis, keepdims=axis is not None)  # what numpy.sum calls after a look at its arguments
+    kept: Any = axis is not None  # the stubs know True and False apart, but no bool
+    return np.add.reduce(x, axis=axis, keepdims=kept)  # what numpy.sum calls after a look at its arguments
 
 
 reduction(_sum, 1, name="numpy.sum", samples=OVER, linear=True)
