@@ -227,6 +227,10 @@ def _own(shares: Sequence[Any], *foreign: Any) -> list[Any]:
 
 def fit(share: Any, shape: tuple[int, ...]) -> Any:
     """Sum over what was broadcast, repeat what was reduced: the share of an argument in its shape."""
+    if share.shape == () and share.__class__ is not Tensor:  # a view in a third of the time of `broadcast_to`
+        view = ndarray(shape, share.dtype, share, 0, (0,) * len(shape))
+        view.flags.writeable = False
+        return view
     extra = len(share.shape) - len(shape)
     if extra > 0:
         share = share.sum(axis=tuple(range(extra)))

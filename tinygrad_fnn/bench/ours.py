@@ -95,13 +95,17 @@ def _steps(problem: Steps, made: Callable[[Any], Any]) -> Competitor:
 
 def _chain(problem: Chain, made: Callable[[Any], Any]) -> Competitor:
     x = Tensor(problem.start, requires_grad=True)
-    chain = made(lambda x: problem(x, sigmoid))
+
+    def walk() -> Tensor:
+        out: Tensor = problem(x, sigmoid)
+        out.backward()
+        return out.detach()
+
+    walk = made(walk)
 
     def run() -> Tensor:
         x.grad = None
-        out: Tensor = chain(x)
-        out.backward()
-        return out
+        return walk()
 
     def found() -> Found:
         for _ in range(3):

@@ -26,8 +26,8 @@ __all__ = ["Origin", "log_sigmoid", "log_softmax", "logistic_density", "logsumex
 __all__ += ["softmax", "softplus"]
 
 _FLOATS = (np.float16, np.float32, np.float64, np.longdouble)
-# The largest exponent short of overflow, and 1: as arrays, which a ufunc takes faster than Python's numbers.
-_BOUNDS = {np.dtype(t): (np.array(int(np.log(np.finfo(t).max)), t), np.array(1, t)) for t in _FLOATS}
+# The largest exponent short of overflow, and 1: as an array, which a ufunc takes faster than Python's number.
+_BOUNDS = {np.dtype(t): (int(np.log(np.finfo(t).max)), np.array(1, t)) for t in _FLOATS}
 TAILS = (-745.0, -40.0, 40.0, 745.0)
 
 
@@ -103,16 +103,19 @@ def _sigmoid(z: Array, out: Any = None) -> Array:
         a: ndarray = np.where(z.real < 0, e, 1) / (1 + e)
         return a
     c, one = _BOUNDS[z.dtype]
-    e = _exponential(z, c, out)
+    e, _ = _exponential(z, c, out)
     return np.divide(e, e + one, out=e)
 
 
-def _exponential(z: ndarray, c: ndarray, out: ndarray | None) -> ndarray:
-    """``exp(min(z, c))``, short of overflow."""
+def _exponential(z: ndarray, c: int, out: ndarray | None) -> tuple[ndarray, bool]:
+    """``exp(min(z, c))``, short of overflow, and whether `z` may be beyond."""
     if out is None and not z.ndim:
         out = np.empty_like(z)  # of a 0-d array a ufunc makes a scalar
+    flat = z.ravel("K")
+    if flat.size and flat.item(flat.argmax()) <= c:  # the first NaN where there is one; half the cost of the minimum
+        return np.exp(z, out), False
     e = np.minimum(z, c, out=out)
-    return np.exp(e, e)  # type: ignore[no-any-return]  # an array, as `e` is
+    return np.exp(e, e), True
 
 
 sigmoid_of = dispatching(_sigmoid)
@@ -124,18 +127,16 @@ def _logistic_density(z: Array, out: Any = None) -> Array:
         e = np.exp(np.where(z.real < 0, z, -z))  # it is even
         return e / np.square(1 + e)
     c, one = _BOUNDS[z.dtype]
-    e = _exponential(z, c, out)
+    e, far = _exponential(z, c, out)
     r = e + one
-    return _density_beyond(z, c, np.divide(np.divide(e, r, e), r, e))
+    density = np.divide(np.divide(e, r, e), r, e)
+    return _beyond(z, c, density) if far else density
 
 
-def _density_beyond(z: ndarray, c: ndarray, density: ndarray) -> ndarray:
+def _beyond(z: ndarray, c: int, density: ndarray) -> ndarray:
     """Put ``exp(-z)`` where z is beyond the largest exponent; there it is the density to the last digit."""
-    if z.size:
-        flat = z.ravel("K")
-        if not flat[flat.argmax()] <= c:  # which is the first NaN where there is one
-            beyond = z > c
-            density[beyond] = np.exp(-z[beyond])
+    beyond = z > c
+    density[beyond] = np.exp(-z[beyond])
     return density
 
 
@@ -145,12 +146,13 @@ def _sigmoid_and_density(z: Array, out: Any = None) -> tuple[ndarray, ndarray | 
         return _sigmoid(z), None
     c, one = _BOUNDS[z.dtype]
     a, density = (None, None) if out is None else out
-    e = _exponential(z, c, a)
+    e, far = _exponential(z, c, a)
     if density is None and not z.ndim:
         density = np.empty_like(z)
     r = np.add(e, one, out=density)
     a = np.divide(e, r, e)
-    return a, _density_beyond(z, c, np.divide(a, r, r))
+    density = np.divide(a, r, r)
+    return a, _beyond(z, c, density) if far else density
 
 
 TOGETHER[_sigmoid, _logistic_density] = _sigmoid_and_density
