@@ -10,7 +10,7 @@ the logit.
 from __future__ import annotations
 
 import operator
-import threading
+from _thread import allocate_lock  # threading.Lock, without the rest of that module
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -28,7 +28,7 @@ __all__ = ["backward", "grad", "pull_back"]
 # cost one array of its size and not k.
 IN_PLACE: Final[dict[Function, Function]] = {}
 
-_accumulating = threading.Lock()
+_accumulating = allocate_lock()
 _time = operator.attrgetter("time")
 _UNRECORDED: Final = "nothing was recorded: no leaf of this result requires a gradient, or it was computed in no_grad"
 

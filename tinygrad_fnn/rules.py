@@ -143,13 +143,29 @@ def public_name(fun: Function) -> str:
     """`numpy.exp`, `scipy.special.expit`, `tinygrad_fnn.linear`."""
     name = fun.__name__.lstrip("_")
     if isinstance(fun, np.ufunc):
-        special = sys.modules.get("scipy.special")
-        homes = {"numpy": np, "scipy.special": special, "numpy.strings": np.strings}
-        made = "(vectorized)" in name
-        home = next((h for h, module in homes.items() if getattr(module, name, None) is fun), "scipy.special")
-        return "numpy.frompyfunc" if made else f"{home}.{name}"
+        if "(vectorized)" in name:
+            return "numpy.frompyfunc"
+        modules = ((home, sys.modules.get(home)) for home in ("numpy", "scipy.special", "numpy.strings"))
+        home = next((home for home, module in modules if getattr(module, name, None) is fun), "scipy.special")
+        return f"{home}.{name}"
     module = getattr(fun, "__module__", None) or "numpy"
     return f"{'tinygrad_fnn' if module.startswith('tinygrad_fnn') else module}.{name}"
+
+
+def _parameters(fun: Any) -> tuple[list[str], dict[str, Any]]:
+    """The names of the arguments by position, and what stands for those by name only, None without a default.
+
+    From the function's code where it has some: `inspect.signature` would be a fifth of the time of the import.
+    """
+    fun = inspect.unwrap(fun)
+    code = getattr(fun, "__code__", None)
+    if code is None or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
+        found = inspect.signature(fun).parameters.values()
+        named = {p.name: None if p.default is p.empty else p.default for p in found if p.kind is p.KEYWORD_ONLY}
+        return [p.name for p in found if p.kind is not p.KEYWORD_ONLY], named
+    count = code.co_argcount
+    named = dict.fromkeys(code.co_varnames[count : count + code.co_kwonlyargcount])
+    return list(code.co_varnames[:count]), named | (fun.__kwdefaults__ or {})
 
 
 def _names(fun: Function) -> dict[str, int]:
@@ -157,7 +173,7 @@ def _names(fun: Function) -> dict[str, int]:
     if isinstance(fun, np.ufunc):
         return {name: i for i, name in enumerate(ORDER[: fun.nin])}
     try:
-        own = [p.name for p in inspect.signature(fun).parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        own = _parameters(fun)[0]
     except ValueError:  # functions written in C without a signature
         return {name: i for i, name in enumerate(ORDER)}
     return {name: i for i, name in enumerate(ORDER[: len(own)])} | {name: i for i, name in enumerate(own)}
@@ -167,7 +183,7 @@ def _term(fun: Function, derivative: Any) -> Term:
     """One argument's derivative with its needs looked up, once, at registration."""
     if not callable(derivative):
         return Term(derivative, _multiply_by(derivative), lambda: derivative, (), (), None)
-    needed = list(inspect.signature(derivative).parameters)
+    needed = _parameters(derivative)[0]
     is_vjp = needed[0] == "ct"
     names = _names(fun)
     getters: list[tuple[str, Any]] = []
@@ -182,7 +198,7 @@ def _term(fun: Function, derivative: Any) -> Term:
             getters.append(("aval", names[name[1:]]))
         elif name in names:
             getters.append(("array", names[name]))
-        elif isinstance(fun, np.ufunc) or name not in inspect.signature(fun).parameters:
+        elif isinstance(fun, np.ufunc) or name not in _parameters(fun)[1]:
             may = ["ct (first)", "out", *names, *[f"_{name}" for name in ("out", *names)], "i"]
             raise ValueError(f"{public_name(fun)}: its derivative asks for {name!r}; it may ask for {', '.join(may)}")
         else:
@@ -233,7 +249,7 @@ def _taker(fun: Function, getters: list[tuple[str, Any]]) -> Callable[[list[Any]
             return lambda values, params, i: (values[j], values[k])
     defaults = {}
     if not isinstance(fun, np.ufunc) and any(kind == "param" for kind, _ in getters):
-        defaults = {p.name: p.default for p in inspect.signature(fun).parameters.values()}
+        defaults = _parameters(fun)[1]
 
     def take(values: list[Any], params: Mapping[str, Any], i: int) -> tuple[Any, ...]:
         kept = []

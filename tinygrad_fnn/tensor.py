@@ -18,7 +18,6 @@ import numpy as np
 from numpy import ndarray
 
 from .errors import AnomalyError, GraphError, NoRuleError, ShapeError
-from .html import preformatted
 from .modes import MODE
 from .rules import METHODS, ORDER, RULES, Array, Rule, _names, conjugating, load_scipy_rules, owned, plain, public_name
 
@@ -616,6 +615,8 @@ class Tensor:
         return f"{type(self).__name__}({values}{dtype}{origin})"
 
     def _repr_html_(self) -> str:
+        from .html import preformatted  # which imports what nothing else needs
+
         return preformatted(repr(self))
 
     def __format__(self, spec: str) -> str:
