@@ -5,6 +5,7 @@ from __future__ import annotations
 import cmath
 import itertools
 import math
+import operator
 import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -238,18 +239,46 @@ UNDISPATCHED: list[tuple[Callable[[], Any], str, str]] = [
     (lambda: scipy.ndimage.gaussian_filter(T, 1.0), "scipy.ndimage.gaussian_filter", ""),
     (lambda: T.numpy(), "", ""),
     (lambda: T.tolist(), "", ""),
+    (lambda: round(S), "", "np.round(t)"),
+    (lambda: round(S, 2), "", "np.round(t)"),
+    (lambda: math.trunc(S), "", "np.trunc(t)"),
+    (lambda: np.from_dlpack(T), "", ""),
+    (lambda: T.view(np.int64), "view", "t.detach().numpy().view"),
+    (lambda: T.tobytes(), "tobytes", "t.detach().numpy().tobytes"),
+    (lambda: np.zeros(3).fill(S), "", ""),
+    (lambda: operator.setitem(np.zeros(3), 0, S), "", ""),
+    (lambda: np.fromiter(T, float), "", ""),
+    (lambda: np.add(np.zeros(3), T, out=np.zeros(3)), "numpy.add", "write t = numpy.add(...)"),
+    (lambda: operator.iadd(np.zeros(3), T), "numpy.add", "write t = numpy.add(...)"),
+    (lambda: np.clip(T, 0, 1, out=np.zeros(3)), "numpy.clip", "write t = numpy.clip(...)"),
+    (lambda: np.add.at(np.zeros(3), [0], S), "numpy.add.at", "make it a Tensor"),
     (lambda: np.nan_to_num(T, nan=S), "numpy.nan_to_num", ""),
 ]
 
 
 @pytest.mark.parametrize(("call", "names", "near"), UNDISPATCHED, ids=map(str, itertools.count()))
 def test_python_code_refuses_a_tracked_tensor(call: Callable[[], Any], names: str, near: str) -> None:
-    with pytest.raises((TypeError, ValueError, IndexError)) as refused:
+    with pytest.raises((TypeError, ValueError, IndexError, AttributeError)) as refused:
         call()
     said = message(refused.value)
     assert names in said
     assert near in said
-    assert "detach()" in said or "write t = " in said
+    assert "detach()" in said
+
+
+def test_what_a_tensor_has_not_is_named() -> None:
+    """Of everything that arrays have: to be used on a copy of the values, or it is there."""
+    for name in dir(np.ndarray):
+        if not name.startswith("_") and not hasattr(Tensor, name):
+            with pytest.raises(AttributeError, match=rf"t\.detach\(\)\.numpy\(\)\.{name},"):
+                getattr(T, name)
+    with pytest.raises(AttributeError, match=r"^'Tensor' object has no attribute 'gard'$"):
+        T.gard  # noqa: B018
+
+
+def test_values_without_a_gradient_go_where_they_are_asked_for() -> None:
+    assert (round(Tensor(2.567), 1), round(Tensor(2.5)), math.trunc(Tensor(-2.5))) == (2.6, 2, -2)
+    assert np.from_dlpack(T.detach()).tolist() == T.detach().tolist()
 
 
 def test_under_no_grad_python_code_still_refuses_a_leaf() -> None:

@@ -12,7 +12,7 @@ import operator
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, ClassVar, Final, NoReturn, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, TypeAlias
 
 import numpy as np
 from numpy import ndarray
@@ -21,7 +21,7 @@ from .errors import AnomalyError, GraphError, NoRuleError, ShapeError
 from .modes import MODE
 from .rules import METHODS, ORDER, RULES, Array, Rule, _names, conjugating, load_scipy_rules, owned, plain, public_name
 
-__all__ = ["Node", "Tensor", "apply"]
+__all__ = ["Node", "Tensor", "apply", "refuse_out"]
 
 _clock = itertools.count().__next__
 _SCALARS: Final = frozenset({bool, int, float, complex})
@@ -584,9 +584,31 @@ class Tensor:
     def __index__(self) -> int:
         return operator.index(self._plain_scalar("an index"))
 
-    def _plain_scalar(self, kind: str) -> Any:
+    def __round__(self, ndigits: int | None = None) -> int | float:
+        rounded: int | float = round(self._plain_scalar("rounded", "np.round(t) has derivative 0, "), ndigits)
+        return rounded
+
+    def __trunc__(self) -> int:
+        return int(self._plain_scalar("an int", "np.trunc(t) has derivative 0, "))
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.__array__().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._value.__dlpack_device__()
+
+    if not TYPE_CHECKING:  # type checkers would take every attribute for known
+
+        def __getattr__(self, name: str) -> NoReturn:  # asked for what is not there
+            hint = ""
+            if hasattr(ndarray, name) and not name.startswith("_"):
+                hint = f"; arrays have it: t.detach().numpy().{name}, of a copy of the values and without derivative"
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
+
+    def _plain_scalar(self, kind: str, hint: str = "") -> Any:
         if self._node is not None:
-            _refuse_conversion(kind, "math.exp(t) must be np.exp(t), an array to be filled np.zeros_like(t), ")
+            hint = hint or "math.exp(t) must be np.exp(t), an array to be filled np.zeros_like(t), "
+            _refuse_conversion(kind, hint)
         self._escape(f"it was converted to {kind}")
         return self._value.item()
 
@@ -882,14 +904,28 @@ def _written(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict
     return None if method == "at" else target
 
 
+def refuse_out(name: str, out: Any) -> None:
+    """Raise where a tracked result of the function `name` is to go into an array.
+
+    Raises
+    ------
+    TypeError
+        If `out` is not None.
+    """
+    if out is not None:
+        raise TypeError(
+            f"{name}: out= cannot take a tracked result; write t = {name}(...) instead, or call it on t.detach()"
+        )
+
+
 def _with_keywords(rule: Rule, inputs: tuple[Any, ...], *, out: Any = None, where: Any = True, **others: Any) -> Any:
     """A ufunc called with `out=` a Tensor, and `where=`; others only where the rule's face has them."""
     if others and rule.kind != "composite":
         given = ", ".join(others)
         raise NoRuleError(f"{rule.name} with {given} has no derivative rule; the plain call has, or use t.detach()")
     target = out[0] if isinstance(out, tuple) else out
-    if target is not None and not isinstance(target, Tensor):
-        raise TypeError(f"{rule.name}: out= cannot take a tracked result; write t = {rule.name}(...), or give a Tensor")
+    if not isinstance(target, Tensor):
+        refuse_out(rule.name, target)
     if target is None and where is not True:
         raise TypeError(f"{rule.name}: where= without out= leaves entries undefined; give out=, or use numpy.where")
     # NumPy leaves out the entries where `where` is False; here they are computed and not chosen, so without a warning.

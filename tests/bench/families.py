@@ -217,7 +217,8 @@ FAMILIES = {
         vector: {
             "cumsum": lambda xp, x, y: xp.cumsum(x),
             "sort": lambda xp, x, y: xp.sort(x),
-            "partition": lambda xp, x, y: xp.partition(x, len(x) // 2),
+            # The order within the parts is open, and HIPS reports gradients for another one than it gives.
+            "partition": lambda xp, x, y: xp.partition(x, len(x) // 2)[len(x) // 2],
         },
         matrix: {
             "cumsum, axis 0": lambda xp, x, y: xp.cumsum(x, axis=0),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..rules import composite, elementwise, on_plain_arrays, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, refuse_out
 
 __all__: list[str] = []
 
@@ -62,8 +62,7 @@ elementwise(
 )
 def clip(a: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min: Any = None, max: Any = None) -> Tensor:
     """`numpy.clip`; either bound may be None, an array or a Tensor."""
-    if out is not None:
-        raise TypeError("numpy.clip: out= cannot take a tracked result; write t = numpy.clip(...) instead")
+    refuse_out("numpy.clip", out)
     low = a_min if min is None else min
     high = a_max if max is None else max
     if low is None and high is None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from ..rules import Array, composite, dispatching, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, refuse_out
 from .products import matmul
 from .shapes import matrix_transpose, moveaxis, ravel, reshaped
 
@@ -83,8 +83,7 @@ def conjugated(x: Any) -> Any:
 
 
 def _refuse(name: str, out: Any) -> None:
-    if out is not None:
-        raise TypeError(f"{name}: out= cannot take a tracked result; write t = {name}(...) instead")
+    refuse_out(name, out)
 
 
 @composite(

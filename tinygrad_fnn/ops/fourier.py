@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from ..rules import Array, composite, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, refuse_out
 from .indexing import getitem
 from .padding import zero_padded
 from .rearranging import roll
@@ -128,8 +128,7 @@ primitive(
 
 
 def _norm(name: str, norm: Any, out: Any) -> str:
-    if out is not None:
-        raise TypeError(f"{name}: out= cannot take a tracked result")
+    refuse_out(name, out)
     if norm not in NORMS:
         raise ValueError(f"{name}: norm is {norm!r}, wanted 'backward', 'ortho' or 'forward'")
     return NORMS[norm]

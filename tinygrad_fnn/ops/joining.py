@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..rules import Array, composite, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, refuse_out
 from .shapes import expand_dims, ravel
 
 __all__: list[str] = []
@@ -45,8 +45,7 @@ primitive(
 )
 def concatenate(arrays: Any, /, axis: int | None = 0, out: None = None) -> Tensor:
     """`numpy.concatenate`; `axis=None` flattens."""
-    if out is not None:
-        raise TypeError("numpy.concatenate: out= cannot take a tracked result")
+    refuse_out("numpy.concatenate", out)
     if isinstance(arrays, Tensor):
         arrays = list(arrays)
     if axis is None:

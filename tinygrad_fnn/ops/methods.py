@@ -159,7 +159,10 @@ def _at(ufunc: np.ufunc, sign: int) -> None:
     def at(a: Any, indices: Any, b: Any, /) -> None:
         """As `a[indices] += b`, but an entry that is named twice takes both."""
         if not isinstance(a, Tensor):
-            raise TypeError(f"numpy.{ufunc.__name__}.at: a plain array cannot take a tracked value; make it a Tensor")
+            raise TypeError(
+                f"numpy.{ufunc.__name__}.at: a plain array cannot take a tracked value; "
+                "make it a Tensor, or give t.detach()"
+            )
         index = plain(indices)
         index = np.asarray(index) if isinstance(index, list) else index
         share = np.broadcast_to(b, np.shape(a._value[index]))

@@ -9,7 +9,7 @@ from numpy import ndarray
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..rules import Array, composite, plain, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, refuse_out
 from .indexing import getitem
 from .joining import concatenate
 from .shapes import broadcast_to, moveaxis, ravel, reshaped
@@ -30,8 +30,7 @@ def _line(a: Any, axis: int | None) -> tuple[Any, int]:
 
 
 def _refuse(name: str, out: Any) -> None:
-    if out is not None:
-        raise TypeError(f"{name}: out= cannot take a tracked result; write t = {name}(...) instead")
+    refuse_out(name, out)
 
 
 @composite(

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..rules import Array, composite, dispatching, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, refuse_out
 from .shapes import expand_dims, reshaped
 
 __all__ = ["linear"]
@@ -75,8 +75,7 @@ def _without(shape: tuple[int, ...], left: int, right: int) -> tuple[int, ...]:
 )
 def dot(a: Any, b: Any, out: None = None) -> Tensor:
     """`numpy.dot` in all its cases."""
-    if out is not None:
-        raise TypeError("numpy.dot: out= cannot take a tracked result")
+    refuse_out("numpy.dot", out)
     left, right = np.ndim(a), np.ndim(b)
     if not left or not right:
         return apply(np.multiply, a, b)

@@ -10,7 +10,7 @@ from numpy import ndarray
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..rules import Array, composite, dispatching, plain, primitive, sample
-from ..tensor import Tensor, apply, plain_value
+from ..tensor import Tensor, apply, plain_value, refuse_out
 from . import reductions
 from .reductions import FACE
 from .shapes import reshaped
@@ -185,8 +185,7 @@ def final(kept: tuple[int, ...], axis: Any, keepdims: bool) -> tuple[int, ...]:
 
 def checked(name: str, out: Any, method: str = "linear", weights: Any = None) -> None:
     """Raise for what is not differentiated."""
-    if out is not None:
-        raise TypeError(f"{name}: out= cannot take a tracked result; write t = {name}(...) instead")
+    refuse_out(name, out)
     if method not in _METHODS:
         raise ValueError(f"{name}: method={method!r} is none of {', '.join(_METHODS)}")
     if weights is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..rules import Array, composite, elementwise, plain, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, refuse_out
 
 __all__: list[str] = []
 
@@ -34,8 +34,7 @@ elementwise(_round, 0, name="numpy.round", samples=(sample((3,), decimals=0), sa
 @composite(np.round, np.around, samples=(sample((3,)), sample((2, 3), 1), sample((3,), decimals=-1)))
 def round(a: Any, decimals: int = 0, out: None = None) -> Tensor:
     """`numpy.round`; its derivative is 0."""
-    if out is not None:
-        raise TypeError("numpy.round: out= cannot take a tracked result; write t = numpy.round(...) instead")
+    refuse_out("numpy.round", out)
     return apply(_round, a, decimals=decimals)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..rules import Array, composite, elementwise, plain, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, refuse_out
 from .arithmetic import tangent_of
 from .indexing import getitem, setitem
 
@@ -170,8 +170,7 @@ primitive(
 )
 def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Tensor:
     """`numpy.choose`."""
-    if out is not None:
-        raise TypeError("numpy.choose: out= cannot take a tracked result; write t = numpy.choose(...) instead")
+    refuse_out("numpy.choose", out)
     index, count = np.asarray(plain(a)), len(choices)
     if index.dtype.kind not in "biu":
         raise TypeError(f"numpy.choose: a has dtype {index.dtype}, wanted integers")
