@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +25,14 @@ def test_page_is_up_to_date() -> None:
 def test_every_operation_is_on_the_page() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert not [rule.name for rule in RULES.values() if f"`{rule.name}`" not in text and "numpy" in rule.name]
+
+
+def test_every_name_of_the_package_on_the_page_is_public() -> None:
+    names = re.findall(r"`(tinygrad_fnn(?:\.[a-z_0-9]+)+)`", PAGE.read_text(encoding="utf-8"))
+    assert len(names) > 10
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        assert callable(getattr(importlib.import_module(module), attribute)), name
 
 
 @pytest.mark.parametrize(

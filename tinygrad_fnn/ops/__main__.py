@@ -11,6 +11,7 @@ import inspect
 import operator
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +23,12 @@ __all__ = ["page", "summary"]
 
 PACKAGE: Final = Path(__file__).parent
 ENTRIES: Final = {"elementwise", "primitive", "reduction", "composite", "constant"}
+HOMES: Final = ("tinygrad_fnn", "tinygrad_fnn.nn.functional")  # by name, as they are built on the operations
 HEAD: Final = """# Operations
 
 Generated from the table of rules by `python -m tinygrad_fnn.ops > docs/ops.md`; edit the entry of the operation, not this page.
 Call them by NumPy's and SciPy's own names on Tensors; `tinygrad_fnn.` marks what those libraries lack.
+A *helper* is what the derivatives of others are made of; it has rules of its own, so that further derivatives follow, and no public name.
 
 In a derivative, `out` is the result, `x`, `y`, ... or the names of the parameters are the arguments, and a name with an underscore before it gives shape and dtype only.
 A formula with `ct` is the share of the cotangent `ct`; any other is the partial derivative, by which the cotangent is multiplied.
@@ -170,13 +173,20 @@ def _remarks(rule: Rule) -> str:
     return ", ".join(said)
 
 
+def _title(rule: Rule) -> str:
+    """How the function is called."""
+    package, _, name = rule.name.rpartition(".")
+    homes = [home for home in HOMES if hasattr(import_module(home), name)] if package == HOMES[0] else [package]
+    return f"`{'.'.join(filter(None, (*homes[:1], name)))}`" if homes else f"*helper* `{name}`"
+
+
 def _rows(rules: list[Rule]) -> Iterator[str]:
     ruled = [rule for rule in rules if rule.terms]
     if ruled:
         yield "| function | derivative | keeps | remarks | points |"
         yield "| --- | --- | --- | --- | --- |"
         for rule in ruled:
-            yield f"| `{rule.name}` | {_terms(rule)} | {_kept(rule)} | {_remarks(rule)} | {_points(rule)} |"
+            yield f"| {_title(rule)} | {_terms(rule)} | {_kept(rule)} | {_remarks(rule)} | {_points(rule)} |"
         yield ""
     for kind, what in (("composite", "Composed, to any order"), ("constant", "Without a derivative, on purpose")):
         names = sorted({rule.name for rule in rules if rule.kind == kind})
