@@ -1013,6 +1013,27 @@ def a_step_and_then_labels(C: Any) -> Any:
     return found
 
 
+class Answering:
+    """Whatever attribute it is asked for, it says something: as `pytest.mark` does."""
+
+    factor = 2.0
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"nobody may ask for {name}")
+
+    def __call__(self) -> float:
+        return self.factor
+
+
+@scene
+def an_object_that_wants_no_questions(C: Any) -> Any:
+    thing = Answering()
+    f = C(lambda x: np.sum(x * thing.factor) + thing())
+    found = [f(X) for _ in range(3)]
+    thing.factor = 3.0
+    return [*found, *(f(X) for _ in range(3))]
+
+
 @scene
 def a_norm_that_is_computed_with(C: Any) -> Any:
     w = leaf(X)

@@ -13,6 +13,7 @@ closure, among the globals it names, in the attributes of its modules) are compa
 from __future__ import annotations
 
 import functools
+import operator
 import sys
 import threading
 import warnings
@@ -63,11 +64,11 @@ class Compiled:
         Those of the calling thread, one for each kind of arguments.
     """
 
-    def __init__(self, fun: Callable[..., Any], fallback: str) -> None:
+    def __init__(self, fun: Callable[..., Any], fallback: str, threads: int = 1) -> None:
         functools.update_wrapper(self, fun)
         self.__name__: str = getattr(fun, "__name__", type(fun).__name__)
         self.__qualname__: str = getattr(fun, "__qualname__", self.__name__)
-        self.fun, self._fallback = fun, fallback
+        self.fun, self._fallback, self._threads = fun, fallback, threads
         self._local = threading.local()
         self._warned = False
 
@@ -80,7 +81,7 @@ class Compiled:
         found: Any = sys.modules.get(self.__module__)
         for name in self.__qualname__.split("."):
             found = getattr(found, name, None)
-        return self.__qualname__ if found is self else (Compiled, (self.fun, self._fallback))
+        return self.__qualname__ if found is self else (Compiled, (self.fun, self._fallback, self._threads))
 
     @property
     def plans(self) -> list[Plan]:
@@ -178,7 +179,7 @@ class Compiled:
                     raise Unrepeatable(f"what it finds outside changes from call to call ({changed})")
             else:
                 first, signature.first = signature.first, None
-                signature.plan = Plan(self.fun, first, record)
+                signature.plan = Plan(self.fun, first, record, self._threads)
                 signature.trials = 0
         except Unrepeatable as reason:
             if trace.failure is None or not trace.again or signature.trials > 10:
@@ -228,7 +229,7 @@ def _kind(value: Any) -> Any:
     return id(value)
 
 
-def compile(fun: Callable[..., Any] | None = None, *, fallback: str = "warn") -> Any:
+def compile(fun: Callable[..., Any] | None = None, *, fallback: str = "warn", threads: int = 1) -> Any:
     """A function that records what `fun` does twice and from then on replays it without overhead.
 
     Parameters
@@ -240,6 +241,9 @@ def compile(fun: Callable[..., Any] | None = None, *, fallback: str = "warn") ->
     fallback : {'warn', 'silent', 'raise'}
         What to do where `fun` cannot be replayed, because Python looks at a value or something changes that does not
         come from the arguments: run it as always after one warning, without one, or raise.
+    threads : int
+        How many threads share the blocks of rows of tall batches, at most 4; more than one pays for thousands of rows.
+        BLAS gets one thread meanwhile if `threadpoolctl` is installed; else start Python with OPENBLAS_NUM_THREADS=1.
 
     Returns
     -------
@@ -252,13 +256,16 @@ def compile(fun: Callable[..., Any] | None = None, *, fallback: str = "warn") ->
     ------
     GraphError
         With ``fallback='raise'``, at the call that shows that `fun` cannot be replayed.
+    ValueError, TypeError
+        If `fallback` or `threads` is something else, or `fun` is no function.
 
     Notes
     -----
     Results are those of `fun` to the bit, and so are gradients that start from 1; where a result is computed with
     further, the last product is rounded at another place. Only sums may be added up in another order: over the rows of
-    large arrays, where tall batches are cut into blocks or NumPy would have reused the memory, and so the layout, of a
-    temporary; and the gradient of an array of which several parts were picked.
+    large arrays, where tall batches are cut into blocks (with the same bits for any number of threads) or NumPy would
+    have reused the memory, and so the layout, of a temporary; and the gradient of an array of which several parts were
+    picked.
     What `fun` returns, and every `.grad`, is the caller's own. Floating-point warnings are not given.
 
     The Python code of `fun` runs twice and then no more. Its defaults, its closure, the globals it names, attributes of
@@ -282,8 +289,10 @@ def compile(fun: Callable[..., Any] | None = None, *, fallback: str = "warn") ->
     """
     if fallback not in ("warn", "silent", "raise"):
         raise ValueError(f"compile: fallback is {fallback!r}, wanted 'warn', 'silent' or 'raise'")
+    if isinstance(threads, bool) or not hasattr(threads, "__index__") or threads < 1:
+        raise ValueError(f"compile: threads is {threads!r}, wanted a whole number from 1 on")
     if fun is None:
-        return functools.partial(compile, fallback=fallback)
+        return functools.partial(compile, fallback=fallback, threads=threads)
     if not callable(fun):
         raise TypeError(f"compile: got a {type(fun).__name__}, wanted a function")
-    return Compiled(fun, fallback)
+    return Compiled(fun, fallback, operator.index(threads))

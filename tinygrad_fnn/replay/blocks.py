@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy import ndarray
 
 from ..rules import RULES, TOGETHER
 from .code import Code, Line, Several, values_of
+from .pool import together
 from .program import Program
 from .trace import accumulate
 
@@ -20,16 +23,25 @@ __all__ = ["Loop", "in_blocks"]
 BLOCK: Final = 1 << 23
 FEWEST: Final = 16  # blocks, below which cutting does not pay
 SHORTEST: Final = 256  # rows; in shorter ones a matrix product reads its weights too often
+SHARES: Final = 4  # of the blocks, however many threads there are, so that sums have the same bits
 
 
 class Loop(Several):
     """A part of the program run block by block along one axis of its arrays; sums over that axis are added up.
 
-    The result differs from that of the whole in the order of these additions.
+    The result differs from that of the whole in the order of these additions: within each of a few shares of the
+    blocks, which threads may take, and then those of the shares.
     """
 
     def __init__(
-        self, code: Code, lines: Sequence[Line], length: int, rows: int, whole: Sequence[str], sums: Sequence[str]
+        self,
+        code: Code,
+        lines: Sequence[Line],
+        length: int,
+        rows: int,
+        whole: Sequence[str],
+        sums: Sequence[str],
+        threads: int,
     ) -> None:
         """`whole` are results that are wanted in full, `sums` those that are added up."""
         used = {n for line in lines for n in line.operands}
@@ -41,31 +53,53 @@ class Loop(Several):
         self.length, self.rows, self.sums = length, rows, len(sums)
         self.axes = [_axis(code.patterns[n], length) for n in self.inputs]
         self.shapes = [(code.patterns[n].shape, code.patterns[n].dtype, _axis(code.patterns[n], length)) for n in whole]
-        self.parts = {
-            size: Program(_cut(code, lines, length, size), self.inputs, self.outputs)
-            for size in {rows, length % rows or rows}
-        }
+        self.threads = min(threads, SHARES)
+        starts = range(0, length, rows)
+        cuts = [len(starts) * k // SHARES for k in range(SHARES + 1)]
+        self.shares = [starts[a:b] for a, b in pairwise(cuts)]
+        sizes = {rows, length % rows or rows}
+        self.spare = [  # programs that nobody is running, each set with buffers of its own
+            {size: Program(_cut(code, lines, length, size), self.inputs, self.outputs) for size in sizes}
+            for _ in range(self.threads)
+        ]
         self.__name__ = f"in_blocks_of_{rows}"
-        self.source = self.parts[rows].source
-        self.bytes = sum(part.bytes for part in self.parts.values())
+        self.source = self.spare[0][rows].source
+        self.bytes = sum(part.bytes for parts in self.spare for part in parts.values())
 
     def __call__(self, *values: ndarray) -> tuple[ndarray, ...]:
         """The results wanted in full, then the sums."""
         full = [np.empty(shape, dtype) for shape, dtype, _ in self.shapes]
-        totals: list[ndarray] = []
-        for start in range(0, self.length, self.rows):
-            stop = min(start + self.rows, self.length)
-            part = self.parts[stop - start]
-            here = [
-                v if k is None else v[(slice(None),) * k + (slice(start, stop),)]
-                for v, k in zip(values, self.axes, strict=True)
-            ]
-            results = part.run(*here)
-            for (_, _, k), into, result in zip(self.shapes, full, results, strict=False):
-                into[(slice(None),) * (k or 0) + (slice(start, stop),)] = result
-            sums = results[len(full) :]
-            totals = [np.asarray(t + r) for t, r in zip(totals, sums, strict=True)] if totals else list(sums)
-        return (*full, *totals)
+        totals: list[list[ndarray]] = [[] for _ in self.shares]
+
+        def share(k: int) -> None:
+            parts = self.spare.pop()
+            try:
+                for start in self.shares[k]:
+                    results = self._block(parts, start, values, full)
+                    totals[k] = _added(totals[k], results[len(full) :])
+            finally:
+                self.spare.append(parts)
+
+        together([functools.partial(share, k) for k in range(SHARES)], self.threads)
+        return (*full, *functools.reduce(_added, totals))
+
+    def _block(
+        self, parts: dict[int, Program], start: int, values: Sequence[ndarray], full: Sequence[ndarray]
+    ) -> tuple[ndarray, ...]:
+        """What the rows from `start` on give; the results wanted in full are put in their places."""
+        stop = min(start + self.rows, self.length)
+        here = [
+            v if k is None else v[(slice(None),) * k + (slice(start, stop),)]
+            for v, k in zip(values, self.axes, strict=True)
+        ]
+        results = parts[stop - start].run(*here)
+        for (_, _, k), into, result in zip(self.shapes, full, results, strict=False):
+            into[(slice(None),) * (k or 0) + (slice(start, stop),)] = result
+        return results
+
+
+def _added(totals: list[ndarray], sums: Sequence[ndarray]) -> list[ndarray]:
+    return [np.asarray(t + s) for t, s in zip(totals, sums, strict=True)] if totals else list(sums)
 
 
 def _axis(pattern: Any, length: int) -> int | None:
@@ -93,8 +127,8 @@ def _cut(code: Code, lines: Sequence[Line], length: int, size: int) -> Code:
     return part
 
 
-def in_blocks(code: Code, outputs: Sequence[str]) -> None:
-    """Put the lines that treat the rows of tall arrays alike into one loop, where that pays."""
+def in_blocks(code: Code, outputs: Sequence[str], threads: int = 1) -> None:
+    """Put the lines that treat the rows of tall arrays alike into one loop, where that pays, for so many threads."""
     for length in sorted(
         {n for p in code.patterns.values() if isinstance(p, ndarray) for n in p.shape[:2]}, reverse=True
     ):
@@ -103,11 +137,11 @@ def in_blocks(code: Code, outputs: Sequence[str]) -> None:
         tall = {n: p for n, p in code.patterns.items() if isinstance(p, ndarray) and length in p.shape}
         rows = BLOCK * length // max(1, sum(p.nbytes for p in tall.values() if 0 not in p.strides))
         rows = max(SHORTEST, 1 << max(1, int(rows)).bit_length() - 1)
-        if rows * FEWEST <= length and _put_into_loop(code, outputs, length, rows):
+        if rows * FEWEST <= length and _put_into_loop(code, outputs, length, rows, threads):
             return
 
 
-def _put_into_loop(code: Code, outputs: Sequence[str], length: int, rows: int) -> bool:
+def _put_into_loop(code: Code, outputs: Sequence[str], length: int, rows: int, threads: int) -> bool:
     """Whether the lines with arrays of this length could be put into a loop; then they are."""
     before: list[Line] = []
     inside: list[Line] = []
@@ -150,7 +184,7 @@ def _put_into_loop(code: Code, outputs: Sequence[str], length: int, rows: int) -
     added = [n for line in inside for n in line.targets if n in sums]
     if not inside or any(n in late for line in before for n in line.operands):
         return False
-    loop = Loop(code, inside, length, rows, whole, added)
+    loop = Loop(code, inside, length, rows, whole, added, threads)
     code.lines = [*before, Line(loop, loop.inputs, {}, loop.outputs), *after]
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import inspect
 import os
@@ -79,7 +80,7 @@ class Outside:
             for kind in thing.__mro__:
                 if not _of_a_library(kind):
                     self._enter(vars(kind))
-        elif hasattr(thing, "__next__"):
+        elif hasattr(type(thing), "__next__"):
             self.moving = True
         elif inspect.ismethod(thing):
             self._look(thing.__self__)
@@ -91,13 +92,13 @@ class Outside:
             self._look_into(thing)
         elif isinstance(thing, list | tuple | dict | set | frozenset | deque):
             self._enter(thing)
-        elif callable(thing) and hasattr(thing, "__wrapped__"):
+        elif callable(thing) and "__wrapped__" in getattr(thing, "__dict__", ()):
             self._look(thing.__wrapped__)
         elif isinstance(thing, staticmethod | classmethod):
             self._look(thing.__func__)
         elif isinstance(thing, property):
             self._look(thing.fget)
-        elif hasattr(thing, "named_modules") or not (_of_a_library(type(thing)) or _has_a_step(thing)):
+        elif hasattr(type(thing), "named_modules") or not (_of_a_library(type(thing)) or _has_a_step(thing)):
             self._look_at_object(thing)
 
     def _look_at_object(self, thing: Any) -> None:
@@ -112,13 +113,13 @@ class Outside:
 
     def _look_into(self, fun: Any) -> None:
         if not _of_a_library(fun):
-            names = _names(fun.__code__)
+            names, attributes = _names(fun.__code__)
             for key in names:
                 value = fun.__globals__.get(key, MISSING)
                 if value is not MISSING:
                     self._name(fun.__globals__, key)
                     if isinstance(value, ModuleType) and not _library(value.__name__.partition(".")[0]):
-                        for attribute in names:
+                        for attribute in attributes:
                             if attribute in vars(value):
                                 self._name(vars(value), attribute)
             for part in (fun.__defaults__, fun.__kwdefaults__):
@@ -204,13 +205,16 @@ def _slot(slot: Any, thing: Any) -> Any:
         return MISSING
 
 
-def _names(code: CodeType) -> dict[str, None]:
-    """The globals and attributes that code names, and the functions written in it."""
-    names = dict.fromkeys(code.co_names)
+def _names(code: CodeType) -> tuple[dict[str, None], dict[str, None]]:
+    """The globals that code reads, and the attributes, with those of the functions written in it."""
+    loads = ("LOAD_GLOBAL", "LOAD_NAME")
+    names = dict.fromkeys(line.argval for line in dis.get_instructions(code) if line.opname in loads)
+    attributes = dict.fromkeys(code.co_names)  # and more: what else the name is for does not matter for a module
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            names |= _names(constant)
-    return names
+            further = _names(constant)
+            names, attributes = names | further[0], attributes | further[1]
+    return names, attributes
 
 
 def _has_a_step(thing: Any) -> bool:

@@ -161,7 +161,7 @@ class Plan:
         What its buffers take.
     """
 
-    def __init__(self, fun: Callable[..., Any], first: Record, second: Record) -> None:
+    def __init__(self, fun: Callable[..., Any], first: Record, second: Record, threads: int = 1) -> None:
         code, named = lowered(first.trace, second.trace)
         read = [code.constants[line.operands[0]] for line in code.lines if line.fun is values_of]
         if first.form != second.form or first.live != second.live or first.freed != second.freed:
@@ -178,7 +178,7 @@ class Plan:
         other = simplified(code, names)
         names = [other.get(n, n) for n in names]
         joined(code)
-        in_blocks(code, names)
+        in_blocks(code, names, threads)
         _with_checks(code, names[len(values) : count])
         self.program = Program(code, code.inputs, names)
         drawing = [code.constants[line.operands[0]] for line in code.lines if line.anew and line.targets]
