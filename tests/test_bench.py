@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose
 
 from tinygrad_fnn import bench
 from tinygrad_fnn.bench import command, contest, memory, peers, problems, process, speed, timing, training, workloads
-from tinygrad_fnn.bench.competitor import BARE, COMPILED, OURS, Competitor, FlatAdam, disagreements, gradients
+from tinygrad_fnn.bench.competitor import BARE, COMPILED, LIMIT, OURS, Competitor, FlatAdam, disagreements, gradients
 from tinygrad_fnn.bench.contest import Settings, agreeing, everybody
 from tinygrad_fnn.bench.ours import by_hand
 from tinygrad_fnn.bench.table import Table, markdown, ratios, text
@@ -88,6 +88,7 @@ def test_each_workload_fills_its_tables(here, mnist, tmp_path, capsys, name):
         if name in ("W1", "W2", "W3", "W4", "growth"):
             assert COMPILED in names
             assert (BARE in names) == (name != "W4")
+            assert LIMIT in names
         for row in table["rows"]:
             assert row["name"] in printed
             assert len(row["values"]) == len(table["columns"])
@@ -156,8 +157,18 @@ def test_peers_agree(peer, problem):
         warnings.simplefilter("ignore")  # what they warn of is theirs
         left = agreeing(everybody(given, Settings(threads=None, peers=(peer,)), table), tolerance, table)
     assert (table.notes, table.wrong) == ([], [])
-    theirs = set(left) - {BARE, OURS, COMPILED, "NumPy by hand"}
+    theirs = set(left) - {BARE, LIMIT, OURS, COMPILED, "NumPy by hand"}
     assert theirs or (peer == "scikit-learn" and "chain" in problem)
+
+
+def test_threads_that_share_the_rows_compete():
+    """With more than one; and they find what the others find."""
+    given = problems.digits(20_000, 3)
+    table = Table("t", "t", "ms", [])
+    left = agreeing(everybody(given, Settings(threads=2, peers=()), table), 1e-9, table)
+    assert f"{COMPILED}, rows on 2 threads" in left
+    assert (table.notes, table.wrong) == ([], [])
+    assert set(everybody(given, Settings(threads=1, peers=()), table)) == {BARE, LIMIT, OURS, COMPILED, "NumPy by hand"}
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)

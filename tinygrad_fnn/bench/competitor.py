@@ -14,6 +14,7 @@ from .problems import Chain, Cost, Steps
 __all__ = [
     "BARE",
     "COMPILED",
+    "LIMIT",
     "OURS",
     "Competitor",
     "FlatAdam",
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 BARE: Final = "bare matrix products"
+LIMIT: Final = "those, exp, log and Adam alone"
 OURS: Final = "tinygrad_fnn"
 COMPILED: Final = "tinygrad_fnn, compiled"
 STEPS: Final = 5  # so many costs are compared: a compiled step is recorded twice before it is replayed
@@ -41,7 +43,7 @@ class Competitor(NamedTuple):
     run : callable
         What is timed.
     found : callable or None
-        The numbers that are compared; called once, before anything is timed. None for the bare products.
+        The numbers that are compared; called once, before anything is timed. None for the bare products and the limit.
     by_numpy : bool
         Whether its arrays are NumPy's.
     """

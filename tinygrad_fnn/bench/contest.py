@@ -47,7 +47,7 @@ class Settings:
 
 def everybody(problem: Problem, settings: Settings, table: Table) -> dict[str, Competitor]:
     """All who compete: the bare products, this package, NumPy by hand and the peers; who is missing is noted."""
-    found: dict[str, Competitor] = bare(problem) | ours(problem) | by_hand(problem)
+    found: dict[str, Competitor] = bare(problem) | ours(problem, settings.threads) | by_hand(problem)
     for peer in settings.peers:
         try:
             theirs = competing(peer, problem, settings.threads)

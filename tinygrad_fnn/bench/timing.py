@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 PACKAGES: Final = ("numpy", "scipy", "torch", "jax", "autograd", "mygrad", "scikit-learn")
+PAUSE: Final = 0.05  # seconds; OpenBLAS and OpenMP spin for less
 THREADS: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -76,7 +77,8 @@ def medians(
     rounds : int > 0
         How often each runs; a round before these warms up and does not count.
     threads : int or None
-        With 1 it is the processor's time that counts, so that whatever else the machine does counts less.
+        With 1 it is the processor's time that counts, so that whatever else the machine does counts less. With more,
+        each pauses before its turn and runs once: idle threads of the one before it wait by spinning for a while.
     repeats : int > 0
         Calls in a run, where one is too short for the clock.
 
@@ -89,6 +91,9 @@ def medians(
     times: dict[str, list[float]] = {name: [] for name in competitors}
     for turn in range(rounds + 1):
         for name, run in competitors.items():
+            if threads != 1:
+                time.sleep(PAUSE)
+                run()
             start = clock()
             for _ in range(repeats):
                 run()

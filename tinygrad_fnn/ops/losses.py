@@ -32,11 +32,17 @@ def _side(z: ndarray, y: Array, out: ndarray | None) -> ndarray:
     return out
 
 
+def _minus_size(z: ndarray) -> ndarray:
+    """``-|z|``, in half the time of `copysign`."""
+    e = np.abs(z, out=np.empty_like(z))
+    return np.negative(e, out=e)  # type: ignore[no-any-return]  # an array, as `e` is
+
+
 def _bce_with_logits(z: Array, y: Array, out: Any = None) -> Array:
     # (32) as ((z > 0) - y) z + log(1 + exp(-|z|)): both terms are positive, so that nothing cancels, and for y = 1
     # and large z the first one is 0 exactly.
     z = _floating(z)
-    e = np.copysign(z, -1, out=np.empty_like(z))
+    e = _minus_size(z)
     loss = _on_its_side(z, _side(z, y, out), not np.isfinite(e.min(initial=0)))
     np.exp(e, out=e)
     loss += np.log1p(e, out=e)
@@ -56,7 +62,7 @@ def _logistic_error(z: Array, y: Array, out: Any = None) -> Array:
     # this is -s with all its digits.
     z = _floating(z)
     error = _side(z, y, out)
-    s = np.copysign(z, -1, out=np.empty_like(z))
+    s = _minus_size(z)
     np.exp(s, out=s)
     return _less_the_other(z, s, error)
 
@@ -75,7 +81,7 @@ def _bce_and_error(z: Array, y: Array, out: Any = None) -> tuple[ndarray, ndarra
         loss = error.copy("K")
     else:
         np.copyto(loss, error)
-    e = np.copysign(z, -1, out=np.empty_like(z))
+    e = _minus_size(z)
     _on_its_side(z, loss, not np.isfinite(e.min(initial=0)))
     np.exp(e, out=e)
     loss += np.log1p(e)
