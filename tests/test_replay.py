@@ -559,6 +559,27 @@ def test_memory_is_flat_in_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert abs(memory(80_000) - memory(40_000)) < 1 << 18
 
 
+def test_few_rows_of_a_deep_network_are_cut_for_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into equal blocks, of which all use the same buffers."""
+    rng = np.random.default_rng(0)
+    model = nn.DigitNet(10, [10] * 20, 4, rng=0)
+    X, Y = rng.normal(size=(1500, 10)), np.eye(4)[rng.integers(0, 4, 1500)]
+
+    def plan() -> Any:
+        compiled = compile(lambda X, Y: model.cost(X, Y, 1.0), fallback="raise")
+        for _ in range(3):
+            compiled(X, Y)
+        return compiled.plans[0]
+
+    whole = plan()
+    monkeypatch.setattr(blocks, "AMPLE", 1 << 20)
+    monkeypatch.setattr(blocks, "BLOCK", 1 << 18)
+    parts = plan()
+    assert "in_blocks_of" not in whole.source
+    assert "in_blocks_of_250(" in parts.source
+    assert parts.bytes < whole.bytes / 4
+
+
 def test_buffers_are_used_again() -> None:
     """A chain of n operations needs what its derivative keeps, and not all that passes by."""
 

@@ -21,7 +21,8 @@ __all__ = ["Loop", "in_blocks"]
 # Bytes that the rows of a block take in all arrays together. A quarter of it is in use at a time, which a cache of
 # 2 MB holds; less pays for itself in calls only where that is all the cache there is.
 BLOCK: Final = 1 << 23
-FEWEST: Final = 16  # blocks, below which cutting does not pay
+FEWEST: Final = 16  # blocks, below which cutting does not pay in time
+AMPLE: Final = 1 << 26  # bytes of all arrays together, above which it pays in memory
 SHORTEST: Final = 256  # rows; in shorter ones a matrix product reads its weights too often
 SHARES: Final = 4  # of the blocks, however many threads there are, so that sums have the same bits
 
@@ -132,12 +133,14 @@ def in_blocks(code: Code, outputs: Sequence[str], threads: int = 1) -> None:
     for length in sorted(
         {n for p in code.patterns.values() if isinstance(p, ndarray) for n in p.shape[:2]}, reverse=True
     ):
-        if length < FEWEST * SHORTEST:
+        if length < 2 * SHORTEST:
             return
         tall = {n: p for n, p in code.patterns.items() if isinstance(p, ndarray) and length in p.shape}
-        rows = BLOCK * length // max(1, sum(p.nbytes for p in tall.values() if 0 not in p.strides))
-        rows = max(SHORTEST, 1 << max(1, int(rows)).bit_length() - 1)
-        if rows * FEWEST <= length and _put_into_loop(code, outputs, length, rows, threads):
+        size = sum(p.nbytes for p in tall.values() if 0 not in p.strides)
+        rows = max(SHORTEST, 1 << max(1, BLOCK * length // max(1, size)).bit_length() - 1)
+        rows = -(-length // -(-length // rows))  # as equal as can be: another size would want buffers of its own
+        fewest = 2 if size > AMPLE else FEWEST
+        if rows * fewest <= length and _put_into_loop(code, outputs, length, rows, threads):
             return
 
 
