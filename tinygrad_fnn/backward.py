@@ -245,16 +245,20 @@ def fit(share: Any, shape: tuple[int, ...]) -> Any:
 def pull_back(seeds: dict[Node, Any], order: list[Node], wanted: list[Node], create_graph: bool) -> list[Any]:
     """The cotangents of the wanted nodes, None where none arrived; with `create_graph` as recorded Tensors."""
     mode = MODE.get()
+    hooked: list[Node] = []
+    ways: dict[Node, list[Node]] = {}
+    watched = False
     special = [node for node in order if node.hooks is not None or node.aside is not None]
-    hooked = [node for node in special if node.hooks is not None]
-    if hooked and mode.trace is not None:
-        mode.trace.fail("a hook was called with a gradient")
-    ways = {node: _way_past(node) for node in special if node.aside is not None}
-    watched = {node for way in ways.values() for node in way}.intersection([*wanted, *hooked])
+    if special:
+        hooked = [node for node in special if node.hooks is not None]
+        if hooked and mode.trace is not None:
+            mode.trace.fail("a hook was called with a gradient")
+        ways = {node: _way_past(node) for node in special if node.aside is not None}
+        watched = not {node for way in ways.values() for node in way}.isdisjoint([*wanted, *hooked])
     token = MODE.set(Mode(create_graph, mode.strict, False, mode, mode.level))
     try:
         with np.errstate(all="ignore"):
-            careful = mode.anomaly or bool(watched)
+            careful = mode.anomaly or watched
             if not careful and hooked and not mode.strict:  # each hook is called once, so a rehearsal looks for NaN
                 numbers = {node: plain(seed) for node, seed in seeds.items()}
                 rehearsal = _plain_walk(numbers, order, [*wanted, *hooked], through_gate=False, hooks=False)

@@ -294,7 +294,8 @@ def cross_entropy(
 
 def _of_rows(name: str, loss: Tensor, reduction: str, counts: ndarray | None = None) -> Tensor:
     """`reduced`, of losses that have an axis too many."""
-    return reduced(name, loss.reshape(loss.shape[:-1]) if reduction == "none" else loss, reduction, counts)
+    plain = reduction == "none" or not loss.size  # or for the message
+    return reduced(name, loss.reshape(loss.shape[:-1]) if plain else loss, reduction, counts)
 
 
 def _check_not_negative(y: ndarray, name: str) -> None:
