@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
     {"tensor"},
     {"backward"},
     {"forward"},
-    {"func", "ops"},
+    {"checkpointing", "func", "ops"},
     {"replay"},
     {"nn", "optim", "stats", "metrics", "check.numerical", "check.point", "check.stencil", "serialize"},
     {"check", "custom", "explain", "testing", "training", "plot", "curves"},

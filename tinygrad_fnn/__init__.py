@@ -19,6 +19,7 @@ from .tensor import Tensor
 if TYPE_CHECKING:
     from . import check, curves, data, func, metrics, nn, optim, plot, stats, training
     from .check import gradcheck
+    from .checkpointing import checkpoint
     from .custom import custom_op
     from .ops.polygamma import multigammaln, polygamma
     from .randomness import get_rng_state, manual_seed, set_rng_state
@@ -28,15 +29,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["RULES", "Tensor", "check", "compile", "curves", "custom_op", "data", "detect_anomaly", "enable_grad"]
-__all__ += ["fit", "func", "get_rng_state", "grad", "gradcheck", "is_grad_enabled", "linear", "load"]
+__all__ = ["RULES", "Tensor", "check", "checkpoint", "compile", "curves", "custom_op", "data", "detect_anomaly"]
+__all__ += ["enable_grad", "fit", "func", "get_rng_state", "grad", "gradcheck", "is_grad_enabled", "linear", "load"]
 __all__ += ["load_checkpoint", "log_sigmoid", "log_softmax", "logsumexp", "manual_seed", "metrics", "multigammaln"]
 __all__ += ["nn", "no_grad", "one_hot", "ops", "optim", "plot", "polygamma", "relu", "save", "save_checkpoint"]
 __all__ += ["set_rng_state", "sigmoid", "softmax", "softplus", "stats", "strict_edges", "training"]
 
 # What is imported when it is first asked for: all together take longer than NumPy.
 _PACKAGES = {"check", "curves", "data", "func", "metrics", "nn", "optim", "plot", "stats", "testing", "training"}
-_HOMES = {"compile": "replay", "custom_op": "custom", "fit": "training", "gradcheck": "check"}
+_HOMES = {"checkpoint": "checkpointing", "compile": "replay", "custom_op": "custom", "fit": "training"}
+_HOMES |= {"gradcheck": "check"}
 _HOMES |= dict.fromkeys(["get_rng_state", "manual_seed", "set_rng_state"], "randomness")
 _HOMES |= dict.fromkeys(["multigammaln", "polygamma"], "ops.polygamma")
 _HOMES |= dict.fromkeys(["load", "load_checkpoint", "save", "save_checkpoint"], "serialize")

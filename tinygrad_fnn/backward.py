@@ -170,6 +170,13 @@ def _tensor(values: ndarray, node: Node | None = None) -> Tensor:
     return result
 
 
+def _handle(x: Tensor) -> Tensor:
+    """Another handle to the same values and record, which a later `x[i] = v` does not change."""
+    handle = x.detach()
+    handle._node, handle._origin = x._node, x._origin
+    return handle
+
+
 def _tape(roots: list[Node], wanted: set[Node] | None) -> list[Node]:
     """The nodes to visit, latest first: all that the roots depend on, or those on a way to a wanted one."""
     earliest = min((node.time for node in wanted), default=0) if wanted is not None else 0

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy import ndarray
 
-from .backward import _own, _tape, _tensor, pull_back
+from .backward import _handle, _own, _tape, _tensor, pull_back
 from .errors import GraphError, ShapeError
 from .forward import ALONE, Level
 from .modes import MODE, Mode
@@ -448,12 +448,6 @@ def _result(caller: str, name: str, x: Array) -> Tensor:
         kind = f"{type(x).__name__} of dtype {out.dtype}"
         raise TypeError(f"{caller}: {name} returned a {kind}, wanted real numbers{hint}")
     return out
-
-
-def _handle(x: Tensor) -> Tensor:
-    handle = x.detach()
-    handle._node, handle._origin = x._node, x._origin
-    return handle
 
 
 def _released(x: Tensor, connected: bool) -> Array:
