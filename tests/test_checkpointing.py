@@ -183,5 +183,7 @@ def test_refusals() -> None:
     x = Tensor(X, requires_grad=True)
     with pytest.raises(TypeError, match=r"^checkpoint: the function returned a tuple, wanted one Tensor"):
         checkpoint(lambda x: (x, x), x)
+    with pytest.raises(TypeError, match=r"^checkpoint: got a Tensor, wanted a function and what it is called with"):
+        checkpoint(x, np.exp)  # type: ignore[arg-type]
     with pytest.raises(GraphError, match=r"^checkpoint: the function makes a leaf of its own"):
         checkpoint(lambda x: x * Tensor(2.0, requires_grad=True), x)

@@ -39,7 +39,7 @@ def checkpoint(fun: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
     Raises
     ------
     TypeError
-        If `fun` returns something else.
+        If `fun` is no function, or returns something else.
     GraphError
         If it makes a leaf of its own; and in the backward pass, if the second call gives another result than the first,
         because it draws from a generator of its own, or a parameter has been assigned meanwhile.
@@ -62,6 +62,8 @@ def checkpoint(fun: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
     >>> bool(np.allclose(x.grad, 2 * np.cos(x.data) * np.exp(2 * np.sin(x.data))))
     True
     """
+    if not callable(fun):
+        raise TypeError(f"checkpoint: got a {type(fun).__name__}, wanted a function and what it is called with")
     mode = MODE.get()
     if not mode.record or mode.watch or mode.level is not None:
         return fun(*args, **kwargs)

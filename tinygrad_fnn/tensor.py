@@ -585,7 +585,7 @@ class Tensor:
         return operator.index(self._plain_scalar("an index"))
 
     def __round__(self, ndigits: int | None = None) -> int | float:
-        rounded: int | float = round(self._plain_scalar("rounded", "np.round(t) has derivative 0, "), ndigits)
+        rounded: int | float = round(self._plain_scalar("a rounded number", "np.round(t) has derivative 0, "), ndigits)
         return rounded
 
     def __trunc__(self) -> int:
