@@ -14,7 +14,8 @@ import numpy as np
 from numpy import ndarray
 from numpy.testing import assert_allclose
 
-import tinygrad_fnn.ops.special  # noqa: F401  # enters SciPy's rules
+import tinygrad_fnn.ops.fourier  # enters the rules of numpy.fft
+import tinygrad_fnn.ops.special  # noqa: F401  # and those of SciPy
 from tinygrad_fnn import RULES, Tensor, grad
 from tinygrad_fnn.rules import Rule
 

@@ -35,6 +35,7 @@ ENTRANCE = {"check.__init__"}  # puts the names of its package in one place, and
 INSIDE = {
     ("rules", "tensor"): "the gate needs the table, so the table meets the gate at the first call",
     ("rules", "ops.special"): "SciPy's functions are entered when SciPy is first met",
+    ("rules", "ops.fourier"): "and those of numpy.fft when that is first met",
     ("cli.info", "__init__"): "the package's version is among what is asked for",
     ("serialize.saving", "__init__"): "the package's version, which stands in the entrance, is written into each file",
     ("tensor", "ops.missing"): "what to use instead is looked up once something is missing",

@@ -388,6 +388,13 @@ def load_scipy_rules() -> None:
     """Enter the rules of `scipy.special`, whose import costs more than NumPy and this package together."""
     from .ops import special as _  # noqa: F401  # importing it is what enters them
 
+    load_fft_rules()
+
+
+def load_fft_rules() -> None:
+    """Enter the rules of `numpy.fft`, which NumPy imports when it is first asked for."""
+    from .ops import fourier as _  # noqa: F401  # as above
+
 
 def dispatching(fun: F) -> F:
     """`fun` made to dispatch as NumPy's functions do, so that a rule may call a kernel of ours on anything."""

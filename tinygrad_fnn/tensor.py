@@ -19,7 +19,20 @@ from numpy import ndarray
 
 from .errors import AnomalyError, GraphError, NoRuleError, ShapeError
 from .modes import MODE
-from .rules import METHODS, ORDER, RULES, Array, Rule, _names, conjugating, load_scipy_rules, owned, plain, public_name
+from .rules import (
+    METHODS,
+    ORDER,
+    RULES,
+    Array,
+    Rule,
+    _names,
+    conjugating,
+    load_fft_rules,
+    load_scipy_rules,
+    owned,
+    plain,
+    public_name,
+)
 
 __all__ = ["Node", "Tensor", "apply", "refuse_out"]
 
@@ -729,6 +742,9 @@ class Tensor:
 
     def __array_function__(self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         rule = RULES.get(func)
+        if rule is None and func.__module__ == "numpy.fft":
+            load_fft_rules()
+            rule = RULES.get(func)
         if rule is not None:
             return rule.call(*args, **kwargs)
         if _any_tracked((args, kwargs)):

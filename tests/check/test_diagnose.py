@@ -94,6 +94,7 @@ def ex4(shared_data: Path) -> Net:
 @pytest.mark.parametrize("slug", hand.SLUGS)
 @settings(max_examples=6, suppress_health_check=[HealthCheck.filter_too_much])
 @given(seed=seeds)
+@example(seed=2875)
 def test_a_mistake_made_by_hand_is_named_and_placed(slug, seed):
     rng = np.random.default_rng(seed)
     net = hand.random_net(rng)
@@ -101,8 +102,10 @@ def test_a_mistake_made_by_hand_is_named_and_placed(slug, seed):
         net = trained(net, 30)
     made = hand.random_mistake(rng, slug, net)
     assume(made is not None)
-    wrong = hand.gradient(net, made)
-    distance = hand.distance(wrong, hand.gradient(net))
+    wrong, right = hand.gradient(net, made), hand.gradient(net)
+    # Of a network trained to rest a layer's gradient is nothing but rounding, in which no mistake can be seen.
+    assume(not any(0 < np.linalg.norm(a) < 1e-12 for a in right))
+    distance = hand.distance(wrong, right)
     assume(not 1e-7 < distance < VISIBLE)
     found = ask(wrong if rng.random() < 0.5 or slug == "transposed" else octave_vector(wrong), net)
     if distance < VISIBLE:

@@ -1,6 +1,7 @@
 """The operations: one entry each, in files by family; importing them fills `RULES`.
 
-`special` stays out: it needs SciPy, whose import costs more than NumPy's, and is entered at the first SciPy call.
+`special` and `fourier` stay out: they need SciPy, whose import costs more than NumPy's, and `numpy.fft`, which NumPy
+itself does not import; they are entered at the first call.
 """
 
 from . import (
@@ -18,7 +19,6 @@ from . import (
     differences,
     einsum,
     elementary,
-    fourier,
     indexing,
     joining,
     least_squares,
@@ -48,7 +48,7 @@ from .logistic import log_sigmoid, log_softmax, logsumexp, relu, sigmoid, softma
 from .products import linear
 
 __all__ = ["activations", "arithmetic", "choice", "complexes", "constants", "contractions", "convolution", "cumulative"]
-__all__ += ["decompositions", "determinant", "diagonals", "differences", "einsum", "elementary", "fourier"]
+__all__ += ["decompositions", "determinant", "diagonals", "differences", "einsum", "elementary"]
 __all__ += ["indexing", "joining", "least_squares", "linalg", "linear", "log_sigmoid", "log_softmax"]
 __all__ += ["logistic", "logsumexp", "losses", "methods", "nans", "one_hot", "ordering"]
 __all__ += ["padding", "picking", "powers", "products", "quantiles", "rearranging", "reductions"]
