@@ -13,7 +13,19 @@ import pytest
 from numpy.testing import assert_allclose
 
 from tinygrad_fnn import bench
-from tinygrad_fnn.bench import command, contest, memory, peers, problems, process, speed, timing, training, workloads
+from tinygrad_fnn.bench import (
+    command,
+    contest,
+    memory,
+    ours,
+    peers,
+    problems,
+    process,
+    speed,
+    timing,
+    training,
+    workloads,
+)
 from tinygrad_fnn.bench.competitor import BARE, COMPILED, LIMIT, OURS, Competitor, FlatAdam, disagreements, gradients
 from tinygrad_fnn.bench.contest import Settings, agreeing, everybody
 from tinygrad_fnn.bench.ours import by_hand
@@ -159,6 +171,13 @@ def test_peers_agree(peer, problem):
     assert (table.notes, table.wrong) == ([], [])
     theirs = set(left) - {BARE, LIMIT, OURS, COMPILED, "NumPy by hand"}
     assert theirs or (peer == "scikit-learn" and "chain" in problem)
+
+
+def test_parts_that_are_computed_again_find_the_same():
+    given = problems.deep(20, 12, 6)
+    (name, parts), *_ = ours.in_parts(given).items()
+    assert name == f"{OURS}, checkpoints each 5 layers"
+    assert disagreements({OURS: ours.ours(given)[OURS].found(), name: parts.found()}, 1e-13) == {}
 
 
 def test_threads_that_share_the_rows_compete():

@@ -9,7 +9,7 @@ import numpy as np
 
 from .competitor import COMPILED, Problem
 from .contest import Settings
-from .ours import by_hand, ours
+from .ours import by_hand, in_parts, ours
 from .peers import PEERS, competing
 from .problems import Chain, deep, digits
 from .process import piece
@@ -64,8 +64,8 @@ def _peaks(settings: Settings, table: Table, kind: str, *sizes: int) -> Iterator
     """What `measured` finds for each competitor."""
     if kind != "chain_time":
         table.note(MEMORY)
-    for who in ("ours", "compiled", "NumPy by hand", *settings.peers):
-        if who == "compiled" and kind.startswith("chain"):
+    for who in ("ours", "compiled", "checkpoint", "NumPy by hand", *settings.peers):
+        if (who == "compiled" and kind.startswith("chain")) or (who == "checkpoint" and kind != "deep"):
             continue  # a program as long as the chain is made for a loop that is replayed, not for one this long
         answer = piece("measured", settings.threads, kind=kind, who=who, sizes=sizes)
         if "note" in answer:
@@ -86,6 +86,8 @@ def measured(kind: str, who: str, sizes: Sequence[int]) -> dict[str, Any]:
             return {"note": f"not installed: {who}"}
         if who == "jax" and kind.startswith("chain"):
             return {"note": "jax left out: it compiles the chain, which takes longer than quadratically"}
+    elif who == "checkpoint":
+        competitors = in_parts(problem)  # type: ignore[arg-type]  # a deep network is a Cost
     elif who == "NumPy by hand":
         competitors = by_hand(problem)
     else:

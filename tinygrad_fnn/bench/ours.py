@@ -11,13 +11,14 @@ import numpy as np
 from numpy import ndarray
 
 from .. import nn, optim
+from ..checkpointing import checkpoint
 from ..ops import sigmoid
 from ..replay import compile as compiled
 from ..tensor import Tensor
 from .competitor import BARE, COMPILED, LIMIT, OURS, Competitor, FlatAdam, Found, Problem, gradients, turns
 from .problems import Chain, Cost, Steps
 
-__all__ = ["bare", "by_hand", "network", "ours", "strictly", "trainer"]
+__all__ = ["bare", "by_hand", "in_parts", "network", "ours", "strictly", "trainer"]
 
 
 def network(problem: Cost) -> nn.DigitNet:
@@ -81,6 +82,35 @@ def trainer(problem: Steps) -> tuple[nn.Module, nn.Module, optim.Optimizer, Call
         return J.detach()
 
     return model, loss, optimizer, step
+
+
+def in_parts(problem: Cost, layers: int = 5) -> dict[str, Competitor]:
+    """Eager, with `checkpoint` around so many layers at a time."""
+    net = network(problem)
+    X, Y = Tensor(problem.X), Tensor(problem.Y)
+    *hidden, last = net.layers
+    parts = [hidden[k : k + layers] for k in range(0, len(hidden), layers)]
+
+    def through(part: list[nn.Linear], h: Tensor) -> Tensor:
+        for layer in part:
+            h = sigmoid(layer(h))
+        return h
+
+    def run() -> Tensor:
+        net.zero_grad()
+        h = X
+        for part in parts:
+            h = checkpoint(functools.partial(through, part), h)
+        J: Tensor = nn.functional.binary_cross_entropy_with_logits(last(h), Y, "course")
+        J = J + sum(np.square(layer.W).sum() for layer in net.layers) * (problem.l2 / (2 * len(X)))
+        J.backward()
+        return J
+
+    def found() -> Found:
+        J = run()
+        return gradients(J.item(), [p.grad for p in net.parameters()])
+
+    return {f"{OURS}, checkpoints each {layers} layers": Competitor(run, found)}
 
 
 def _steps(problem: Steps, made: Callable[[Any], Any]) -> Competitor:
