@@ -207,7 +207,7 @@ def _slot(slot: Any, thing: Any) -> Any:
 
 def _names(code: CodeType) -> tuple[dict[str, None], dict[str, None]]:
     """The globals that code reads, and the attributes, with those of the functions written in it."""
-    loads = ("LOAD_GLOBAL", "LOAD_NAME")
+    loads = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")  # the last one in classes, from Python 3.12 on
     names = dict.fromkeys(line.argval for line in dis.get_instructions(code) if line.opname in loads)
     attributes = dict.fromkeys(code.co_names)  # and more: what else the name is for does not matter for a module
     for constant in code.co_consts:
