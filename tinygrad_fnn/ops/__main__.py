@@ -174,10 +174,17 @@ def _remarks(rule: Rule) -> str:
 
 
 def _title(rule: Rule) -> str:
-    """How the function is called."""
-    package, _, name = rule.name.rpartition(".")
-    homes = [home for home in HOMES if hasattr(import_module(home), name)] if package == HOMES[0] else [package]
-    return f"`{'.'.join(filter(None, (*homes[:1], name)))}`" if homes else f"*helper* `{name}`"
+    """How the function is called, or the functions that share the entry."""
+    return ", ".join(map(_called, rule.name.split(", ")))
+
+
+def _called(entry: str) -> str:
+    package, _, name = entry.rpartition(".")
+    plain, space, remark = name.partition(" ")  # `cross_entropy (labels)`
+    homes = [home for home in HOMES if hasattr(import_module(home), plain)] if package in ("", HOMES[0]) else [package]
+    if homes:
+        return f"`{homes[0]}.{plain}`{space}{remark}"
+    return f"*helper* `{name}`" if package else name  # what is written with brackets has no name
 
 
 def _rows(rules: list[Rule]) -> Iterator[str]:
@@ -189,9 +196,9 @@ def _rows(rules: list[Rule]) -> Iterator[str]:
             yield f"| {_title(rule)} | {_terms(rule)} | {_kept(rule)} | {_remarks(rule)} | {_points(rule)} |"
         yield ""
     for kind, what in (("composite", "Composed, to any order"), ("constant", "Without a derivative, on purpose")):
-        names = sorted({rule.name for rule in rules if rule.kind == kind})
+        names = sorted({_title(rule) for rule in rules if rule.kind == kind}, key=lambda title: title.strip("`"))
         if names:
-            yield f"{what}: {', '.join(f'`{name}`' for name in names)}."
+            yield f"{what}: {', '.join(names)}."
             yield ""
 
 
