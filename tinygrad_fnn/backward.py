@@ -145,14 +145,16 @@ def grad(
 def _seed(caller: str, output: Tensor, gradient: Any, create_graph: bool = False) -> Any:
     """The cotangent to start from, in the output's shape and dtype; a Tensor stays one under `create_graph`."""
     if gradient is None:
-        if output.size != 1:
+        value = output._value
+        if value.size != 1:
             raise GraphError(
-                f"{caller}: the output has shape {output.shape}; "
+                f"{caller}: the output has shape {value.shape}; "
                 "a gradient is that of a scalar: sum it, or pass the cotangent of each entry"
             )
-        if output.dtype.kind == "c":
+        dtype = value.dtype
+        if dtype.kind == "c":
             raise GraphError(f"{caller}: the output is complex; a gradient is that of a real scalar, such as abs(t)**2")
-        ones = np.ones(output.shape, output.dtype)
+        ones = np.ones(value.shape, dtype)
         return _tensor(ones) if create_graph else ones
     if not isinstance(gradient, Tensor):
         kinds = "biufc" if output.dtype.kind == "c" else "biuf"
@@ -192,8 +194,9 @@ def _tape(roots: list[Node], wanted: set[Node] | None) -> list[Node]:
                 "pass retain_graph=True to the first one to walk it again"
             )
         edges = node.edges if node.aside is None else (*node.edges, (node.aside, fit, (), 0))
-        for parent, _, _, _ in edges:
-            if parent.time >= earliest and parent not in seen:
+        for edge in edges:
+            parent = edge[0]
+            if parent not in seen and parent.time >= earliest:
                 seen.add(parent)
                 stack.append(parent)
     if wanted is None:
@@ -325,7 +328,7 @@ def _plain_walk(
                         owned.add(parent)
                     IN_PLACE[pull](other, ct, *kept)
                     continue
-                share = pull(ct, *(_wrapped(node, kept, i) if through_gate else kept))
+                share = pull(ct, *_wrapped(node, kept, i)) if through_gate else pull(ct, *kept)
                 if share.shape != parent.shape:
                     share = fit(share, parent.shape)
                 if share.dtype is not parent.dtype and share.dtype != parent.dtype:

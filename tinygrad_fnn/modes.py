@@ -21,13 +21,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Mode:
     """What the gate and the walk have been asked for; a linked list, so that leaving a mode needs no state."""
 
-    __slots__ = ("anomaly", "level", "outer", "record", "strict", "trace", "watch")
+    __slots__ = ("anomaly", "level", "outer", "record", "strict", "trace", "usual", "watch")
 
     def __init__(self, record: bool, strict: bool, anomaly: bool, outer: Mode | None, level: Any = None) -> None:
         self.record, self.strict, self.anomaly, self.outer = record, strict, anomaly, outer
         self.level = level  # forward mode, see `forward.Level`
         self.trace: Any = None if outer is None else outer.trace  # what `compile` listens with, see `trace.Trace`
         self.watch = anomaly or self.trace is not None  # one question for the gate
+        self.usual = record and not self.watch and level is None  # and one for its shorter way
 
 
 MODE: Final[ContextVar[Mode]] = ContextVar("mode", default=Mode(True, False, False, None))  # noqa: B039  # immutable
@@ -126,6 +127,7 @@ def traced(trace: Any) -> Iterator[None]:
     now = MODE.get()
     mode = Mode(now.record, now.strict, now.anomaly, now, now.level)
     mode.trace, mode.watch = trace, now.anomaly or trace is not None
+    mode.usual = now.record and not mode.watch and now.level is None
     token = MODE.set(mode)
     try:
         yield

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -82,7 +83,7 @@ class Term:
     partial: Function | None
     keeps: tuple[int, ...]
     wraps: tuple[int | None, ...]
-    take: Callable[[list[Any], Mapping[str, Any], int], tuple[Any, ...]] | None
+    take: Callable[[Sequence[Any], Mapping[str, Any], int], tuple[Any, ...]] | None
 
 
 @dataclass(slots=True)
@@ -221,8 +222,14 @@ def _multiply_by(number: float) -> Function:
     return lambda ct: ct * number
 
 
+def _itself(value: Any) -> Any:
+    return value
+
+
 def _times(partial: Function, count: int) -> Function:
     """The pullback of a partial derivative, without argument unpacking for the common counts."""
+    if getattr(partial, "__code__", _times.__code__).co_code == _itself.__code__.co_code:
+        return operator.mul  # by a value that is kept: two calls less
     if count == 1:
         return lambda ct, a: ct * partial(a)
     if count == 2:
@@ -235,7 +242,9 @@ def conjugating(pull: Function) -> Function:
     return lambda ct, *kept: np.conj(pull(np.conj(ct), *kept))
 
 
-def _taker(fun: Function, getters: list[tuple[str, Any]]) -> Callable[[list[Any], Mapping[str, Any], int], Any] | None:
+def _taker(
+    fun: Function, getters: list[tuple[str, Any]]
+) -> Callable[[Sequence[Any], Mapping[str, Any], int], Any] | None:
     """A function that collects what a term keeps from the values, the keywords and the argument's position."""
     if not getters:
         return None
@@ -251,7 +260,7 @@ def _taker(fun: Function, getters: list[tuple[str, Any]]) -> Callable[[list[Any]
     if not isinstance(fun, np.ufunc) and any(kind == "param" for kind, _ in getters):
         defaults = _parameters(fun)[1]
 
-    def take(values: list[Any], params: Mapping[str, Any], i: int) -> tuple[Any, ...]:
+    def take(values: Sequence[Any], params: Mapping[str, Any], i: int) -> tuple[Any, ...]:
         kept = []
         for kind, key in getters:
             if kind == "array":
@@ -287,10 +296,10 @@ def _enter(fun: Function, kind: str, derivatives: tuple[Any, ...], call: Functio
 
 
 def _through_the_gate(fun: Function, *args: Any, **params: Any) -> Any:
-    from .tensor import apply  # the gate needs the table, so the table meets the gate at the first call only
+    from .tensor import apply, gate  # the gate needs the table, so the table meets the gate at the first call only
 
     rule = RULES[fun]
-    rule.call = functools.partial(apply, fun)
+    rule.call = gate(fun) if isinstance(fun, np.ufunc) else functools.partial(apply, fun)
     return rule.call(*args, **params)
 
 

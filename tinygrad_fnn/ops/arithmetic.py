@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backward import _has_nan
 from ..rules import elementwise
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, gate
 
 __all__ = ["tangent_of"]
 
@@ -25,7 +25,7 @@ elementwise(np.reciprocal, lambda out: -out * out, domain=(POSITIVE,))
 @elementwise(np.negative, -1)
 def negative(x: Any) -> Tensor:
     """Minus `x`; of a probability it remembers the logit, for `log1p(-p)`."""
-    out = apply(np.negative, x)
+    out = _negative(x)
     origin = getattr(x, "_origin", None)
     if origin is not None:
         out._origin = origin.negated()
@@ -35,11 +35,14 @@ def negative(x: Any) -> Tensor:
 @elementwise(np.subtract, 1, -1)
 def subtract(x: Any, y: Any) -> Tensor:
     """Difference; `1 - p` of a probability remembers the logit, for `log(1 - p)`."""
-    out = apply(np.subtract, x, y)
+    out = _subtract(x, y)
     origin = getattr(y, "_origin", None)
     if origin is not None and np.ndim(x) == 0 and not isinstance(x, Tensor) and x == 1:
         out._origin = origin.complement()
     return out
+
+
+_negative, _subtract = gate(np.negative), gate(np.subtract)
 
 
 # x**p at x = 0: the derivative is 0 for p = 0 and p * 0**(p - 1) otherwise, so only the point where both are 0 is

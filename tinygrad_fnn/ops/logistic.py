@@ -17,12 +17,22 @@ import numpy as np
 from numpy import ndarray
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from ..modes import is_grad_enabled
+from ..modes import MODE
 from ..rules import TOGETHER, Array, dispatching, elementwise, primitive, reduction, sample
-from ..tensor import Tensor, _new, apply
+from ..tensor import Tensor, _new, apply, gate
 from .reductions import drop
 
-__all__ = ["Origin", "log_sigmoid", "log_softmax", "logistic_density", "logsumexp", "past", "relu", "sigmoid"]
+__all__ = [
+    "OfLogit",
+    "Origin",
+    "log_sigmoid",
+    "log_softmax",
+    "logistic_density",
+    "logsumexp",
+    "past",
+    "relu",
+    "sigmoid",
+]
 __all__ += ["softmax", "softplus"]
 
 _FLOATS = (np.float16, np.float32, np.float64, np.longdouble)
@@ -74,6 +84,25 @@ class Origin:
         return Origin(lambda: fun(log()), None if logit is None else lambda: fun(logit()), self.negative)
 
 
+class OfLogit(Origin):
+    """That of the logistic function of a logit; one object, since each sigmoid makes one."""
+
+    __slots__ = ("_handle",)
+
+    negative = False
+
+    def __init__(self, handle: Tensor) -> None:
+        self._handle = handle
+
+    def log(self) -> Tensor:
+        """Records the logarithm of the probability."""
+        return log_sigmoid(self._handle)
+
+    def logit(self) -> Tensor:
+        """The logit."""
+        return self._handle
+
+
 def past(plain: Tensor, exact: Tensor) -> Tensor:
     """`exact`, which goes past a probability to its logit, with the record of the plain form kept aside.
 
@@ -89,7 +118,10 @@ def _snapshot(z: Any) -> Tensor:
     if not isinstance(z, Tensor):
         return Tensor(z)
     snapshot: Tensor = _new(Tensor)
-    snapshot._data, snapshot._node, snapshot._origin = z.detach()._data, z._node if is_grad_enabled() else None, None
+    value = z._data
+    snapshot._data = z._settle() if value is None else value
+    snapshot._node = z._node if MODE.get().record else None
+    snapshot._origin = None
     return snapshot
 
 
@@ -198,10 +230,12 @@ def sigmoid(z: Array) -> Tensor:
     >>> float(z.grad)
     0.25
     """
-    a = apply(_sigmoid, z)
-    logit = _snapshot(z)
-    a._origin = Origin(lambda: log_sigmoid(logit), lambda: logit)
+    a = _gate(z)
+    a._origin = OfLogit(_snapshot(z))
     return a
+
+
+_gate = gate(_sigmoid)
 
 
 def _log_sigmoid(z: Array) -> Array:

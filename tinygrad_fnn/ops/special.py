@@ -13,8 +13,8 @@ from scipy import special
 
 from ..rules import elementwise
 from ..tensor import Tensor, apply
-from . import bessels, divergences, error_functions, exponentials, gammas, logistic
-from .logistic import _snapshot, logistic_density, sigmoid_of
+from . import bessels, divergences, error_functions, exponentials, gammas
+from .logistic import OfLogit, _snapshot, logistic_density, sigmoid_of
 
 __all__ = ["bessels", "divergences", "error_functions", "exponentials", "gammas"]
 
@@ -31,8 +31,7 @@ POSITIVE = (0.2, 4.0)
 def expit(x: Any) -> Tensor:
     """`scipy.special.expit`, which remembers its logit as `sigmoid` does."""
     a = apply(special.expit, x)
-    logit = _snapshot(x)
-    a._origin = logistic.Origin(lambda: logistic.log_sigmoid(logit), lambda: logit)
+    a._origin = OfLogit(_snapshot(x))
     return a
 
 
