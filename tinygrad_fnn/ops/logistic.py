@@ -42,7 +42,7 @@ TAILS = (-745.0, -40.0, 40.0, 745.0)
 
 
 def _floating(z: Array) -> ndarray:
-    values: ndarray = np.asarray(z)
+    values: ndarray = z if z.__class__ is ndarray else np.asarray(z)
     return values if values.dtype.kind in "fc" else values.astype(float)
 
 
@@ -141,9 +141,12 @@ def _sigmoid(z: Array, out: Any = None) -> Array:
 
 def _exponential(z: ndarray, c: int, out: ndarray | None) -> tuple[ndarray, bool]:
     """``exp(min(z, c))``, short of overflow, and whether `z` may be beyond."""
-    if out is None and not z.ndim:
-        out = np.empty_like(z)  # of a 0-d array a ufunc makes a scalar
-    flat = z.ravel("K")
+    if z.ndim == 1:
+        flat = z
+    else:
+        flat = z.ravel("K")
+        if out is None and not z.ndim:
+            out = np.empty_like(z)  # of a 0-d array a ufunc makes a scalar
     if flat.size and flat.item(flat.argmax()) <= c:  # the first NaN where there is one; half the cost of the minimum
         return np.exp(z, out), False
     e = np.minimum(z, c, out=out)
@@ -174,9 +177,10 @@ def _beyond(z: ndarray, c: int, density: ndarray) -> ndarray:
 
 def _sigmoid_and_density(z: Array, out: Any = None) -> tuple[ndarray, ndarray | None]:
     z = _floating(z)
-    if z.dtype.kind == "c":
+    bounds = _BOUNDS.get(z.dtype)
+    if bounds is None:  # complex
         return _sigmoid(z), None
-    c, one = _BOUNDS[z.dtype]
+    c, one = bounds
     a, density = (None, None) if out is None else out
     e, far = _exponential(z, c, a)
     if density is None and not z.ndim:

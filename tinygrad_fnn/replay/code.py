@@ -191,10 +191,16 @@ def _alike(a: Any, b: ndarray) -> bool:
 
 
 def _scalars(code: Code, line: Line, target: str) -> tuple[str, ...]:
-    """The operands, with an array of equal entries as one number where the other operand has the result's shape."""
+    """The operands, with an array of equal entries as one number where the other operand has the result's shape.
+
+    A number of Python's becomes an array of the result's dtype, which ufuncs take in two thirds of the time.
+    """
     names = list(line.operands)
     for i, (this, that) in enumerate((names, names[::-1])):
         value = code.constants.get(this)
+        pattern = code.patterns[target]
+        if type(value) in (int, float) and pattern.dtype.kind in "fc" and _alike(code.patterns[that], pattern):
+            names[i] = code.constant(np.array(value, pattern.dtype))
         if not isinstance(value, ndarray) or this in code.foreign or not value.ndim or not value.size:
             continue
         if _alike(code.patterns[that], code.patterns[target]):
