@@ -137,10 +137,8 @@ def counting_labels(
             return labels, None  # type: ignore[return-value]  # a Tensor, so that the trace sees what is made of it
     values = values_of(labels if isinstance(labels, Tensor) else np.asarray(labels))
     counted = None
-    if values.dtype.kind in "iu" and values.size and values.shape == shape:
-        low, high = np.minimum.reduce(values, axis=None), np.maximum.reduce(values, axis=None)
-        if low >= 0 and high < count and (ignored is None or not low <= ignored <= high):
-            return values, None
+    if _all_count(values, count, shape, ignored):
+        return values, None
     if ignored is not None and values.dtype.kind in "iu":
         counted = values != ignored
         if counted.all():
@@ -153,8 +151,19 @@ def counting_labels(
 
 def _check_all_count(labels: ndarray, function: str, count: int, shape: tuple[int, ...], ignored: int | None) -> None:
     """Check labels in each replay. It gives nothing: a result that nobody reads is left out, and its check with it."""
-    if counting_labels(function, labels, count, shape, ignored)[1] is not None:
+    checked = _all_count(labels, count, shape, ignored)
+    if not checked and counting_labels(function, labels, count, shape, ignored)[1] is not None:
         raise Unforeseen
+
+
+def _all_count(labels: ndarray, count: int, shape: tuple[int, ...], ignored: int | None) -> bool:
+    """Whether these are labels, one at least, and none is to be ignored."""
+    if labels.dtype.kind not in "iu" or not labels.size or labels.shape != shape:
+        return False
+    if ignored is not None and 0 <= ignored < count:
+        return False
+    # Those below 0 are the largest as unsigned numbers: one pass for both bounds.
+    return bool(np.maximum.reduce(labels.view(f"u{labels.itemsize}"), axis=None) < count)
 
 
 def counts_of(labels: ndarray, weights: ndarray | None, counted: ndarray | None) -> ndarray | None:

@@ -14,7 +14,7 @@ from numpy import ndarray
 from ..modes import is_grad_enabled
 from ..rules import RULES, TOGETHER, Array, dispatching, elementwise, primitive, sample
 from ..tensor import Node, Tensor, apply
-from .logistic import _floating, _log_softmax, logistic_density, softmax_of, softmax_pull
+from .logistic import _BOUNDS, _floating, _log_softmax, logistic_density, softmax_of, softmax_pull
 
 __all__ = ["bce_of_logits", "bce_of_probabilities", "cross_entropy_of_labels", "cross_entropy_rows"]
 
@@ -302,22 +302,25 @@ def _label_entropy_and_error(z: Array, labels: Array, out: Any = None) -> tuple[
     loss, error = (np.empty((*z.shape[:-1], 1), z.dtype), np.empty(z.shape, z.dtype)) if out is None else out
     rows, e = z.reshape(-1, z.shape[-1]), error.reshape(-1, z.shape[-1])
     flat, starts = e.reshape(-1), np.arange(0, e.size, e.shape[1])
+    one = _BOUNDS[z.dtype][1]
     top = rows.argmax(axis=1)
-    np.subtract(rows, rows[np.arange(len(rows)), top][:, np.newaxis], out=e)
     top += starts
-    own = np.asarray(labels).reshape(-1).astype(np.intp) + starts
+    np.subtract(rows, rows.take(top)[:, np.newaxis], out=e)
+    own = np.asarray(labels).reshape(-1).astype(np.intp, copy=False) + starts
     behind = flat[own]  # by how much the label's logit is less than the largest
     np.exp(e, out=e)
     flat[top] = 0
     rest = np.add.reduce(e, axis=1)  # with all its digits
     np.subtract(np.log1p(rest), behind, out=loss.reshape(-1))
-    total = rest + 1
+    total = rest + one
     e /= total[:, np.newaxis]
-    a = flat[own]
-    total = 1 / total
+    at_label = flat[own]
+    at_label -= one
+    np.divide(one, total, out=total)
     flat[top] = total
-    total *= rest
-    flat[own] = np.where(own == top, -total, a - 1)  # at most the largest a exceeds 1/2, so only there digits are lost
+    rest *= total
+    np.negative(rest, out=at_label, where=own == top)  # at most the largest a exceeds 1/2: only there digits are lost
+    flat[own] = at_label
     return loss, error
 
 

@@ -49,9 +49,9 @@ def masked(a: Any, where: Any, fill: Any) -> Any:
     return np.where(np.broadcast_to(plain(where), np.shape(a)), a, fill)
 
 
-def _sum(x: Array, *, axis: Any) -> Array:
+def _sum(x: Array, *, axis: Any, out: Any = None) -> Array:
     kept: Any = axis is not None  # the stubs know True and False apart, but no bool
-    return np.add.reduce(x, axis=axis, keepdims=kept)  # what numpy.sum calls after a look at its arguments
+    return np.add.reduce(x, axis=axis, out=out, keepdims=kept)  # what numpy.sum calls after a look at its arguments
 
 
 reduction(_sum, 1, name="numpy.sum", samples=OVER, linear=True)

@@ -165,6 +165,10 @@ class Vector:
             counts = dict(self.counts[i])
             rule._count(group, counts)
             self.counts[i:j] = [counts] * (j - i)
+            if b - a == self.starts[-1] == self._g.size:  # all of it in one go, without slicing it
+                g = self._gather(grads, a, b, scale)
+                rule._update(group, counts, old, g, out, self._spare, slots)
+                break
             for low in range(a, b, self._g.size):
                 part = slice(low, min(low + self._g.size, b))
                 g = self._gather(grads, low, part.stop, scale)

@@ -163,10 +163,10 @@ class Optimizer:
         """Forget the accumulated gradients; with ``set_to_none=False`` they become zeros, and still count as given."""
         for group in self.param_groups:
             for p in group["params"]:
-                if set_to_none or p.grad is None:
-                    p.grad = None
-                else:
-                    p.grad = np.zeros(p.shape, p.dtype)
+                node = p._node
+                if node is not None:  # else it is frozen
+                    nothing = set_to_none or node.grad is None
+                    node.grad = None if nothing else np.zeros(node.shape, node.dtype)
 
     @effect
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
