@@ -98,37 +98,49 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's result."""
         mode = MODE.get()
-        if mode.watch or mode.strict or mode.level is not None or getattr(self._local, "running", False):
+        local = self._local.__dict__
+        if mode.watch or mode.strict or mode.level is not None or "running" in local:
             return self._eager(args, kwargs)
-        signatures = self._local.__dict__.setdefault("signatures", {})
-        key = (mode.record, tuple(kwargs), *map(_kind, args), *map(_kind, kwargs.values()))
-        signature = signatures.get(key)
+        given = (*args, *kwargs.values()) if kwargs else args
+        key: list[Any] = [mode.record, *kwargs]
+        tensors: list[Tensor] = []
+        for a in given:
+            if isinstance(a, Tensor | ndarray):
+                t = a if isinstance(a, Tensor) else wrapped(a)
+                values, node = t._value, t._node
+                kind = node is None, node is None or node.rule is None, a.__class__
+                key.append((values.shape, values.dtype, values.strides, kind))
+                tensors.append(t)
+            else:
+                key.append(_kind(a))
+        signatures = local.get("signatures")
+        if signatures is None:
+            signatures = local["signatures"] = {}
+        signature = signatures.get(tuple(key))
         if signature is None:
             full = len(signatures) >= MOST or sum(plan.bytes for plan in self.plans) > ROOM
-            if full or any(isinstance(a, list | tuple | dict) for a in (*args, *kwargs.values())):
+            if full or any(isinstance(a, list | tuple | dict) for a in given):
                 return self._eager(args, kwargs)
-            arrays = [_numbers(a, "Tensor") for a in (*args, *kwargs.values()) if isinstance(a, ndarray)]
-            signature = signatures[key] = _Signature([a for a in (*args, *kwargs.values()) if not _is_array(a)])
+            arrays = [_numbers(a, "Tensor") for a in given if isinstance(a, ndarray)]
+            signature = signatures[tuple(key)] = _Signature([a for a in given if not _is_array(a)])
             if not all(a.dtype.isnative for a in arrays):
                 signature.refused, signature.why = True, "the bytes of an argument are in foreign order"
         if signature.refused:
             return self._eager(args, kwargs)
-        tensors = [a if isinstance(a, Tensor) else wrapped(a) for a in (*args, *kwargs.values()) if _is_array(a)]
-        arrays = [t._value for t in tensors]
         plan = signature.plan
         if plan is not None:
             if not plan.changed():
                 generators = list(map(as_generator, plan.generators))
                 states = [g.bit_generator.state for g in generators]
-                self._local.running = True
+                local["running"] = True
                 try:
-                    return plan.run(tensors, arrays)
+                    return plan.run(tensors)
                 except Unforeseen:
                     for g, state in zip(generators, states, strict=True):
                         g.bit_generator.state = state
                     return self._eager(args, kwargs)
                 finally:
-                    self._local.running = False
+                    del local["running"]
             signature.plan = signature.first = None
         return self._traced(signature, args, kwargs, tensors)
 
@@ -216,12 +228,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _kind(value: Any) -> Any:
-    """What of an argument a plan is made for."""
-    if isinstance(value, Tensor):
-        values, node = value._value, value._node
-        return values.shape, values.dtype, values.strides, node is None, node is None or node.rule is None
-    if isinstance(value, ndarray):
-        return value.shape, value.dtype, value.strides, type(value), True
+    """What a plan is made for of an argument that is no array."""
     if isinstance(value, np.generic):
         return type(value), value.tobytes()
     if isinstance(value, SCALARS):

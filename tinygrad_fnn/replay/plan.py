@@ -200,8 +200,8 @@ class Plan:
                 return "the hooks of a tensor"
         return self.outside.changed()
 
-    def run(self, tensors: Sequence[Any], arrays: Sequence[ndarray]) -> Any:
-        """The function's result for arguments that are `tensors` with the values `arrays`.
+    def run(self, tensors: Sequence[Tensor]) -> Any:
+        """The function's result for these arguments.
 
         Raises
         ------
@@ -209,7 +209,7 @@ class Plan:
             Before anything is changed, if a gradient holds a NaN, for which the careful walk is wanted.
         """
         with np.errstate(all="ignore"):
-            values = self.program.run(*arrays)
+            values = self.program.run(*[t._value for t in tensors])
         results = []
         at = len(self.counts)
         for value, count, freed in zip(values, self.counts, self.freed, strict=False):
