@@ -580,6 +580,21 @@ def test_few_rows_of_a_deep_network_are_cut_for_the_memory(monkeypatch: pytest.M
     assert parts.bytes < whole.bytes / 4
 
 
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_fewer_blocks_than_shares(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some shares are empty then: 512 rows of a network too large for the cache failed."""
+    monkeypatch.setattr(blocks, "AMPLE", 0)
+    monkeypatch.setattr(blocks, "BLOCK", 0)
+    model = nn.DigitNet(4, 3, 2, rng=0)
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(256 * count, 4)), np.eye(2)[rng.integers(0, 2, 256 * count)]
+    compiled = compile(lambda X, Y: model.cost(X, Y, 1.0), fallback="raise")
+    for _ in range(3):
+        J = compiled(X, Y)
+    assert compiled.plans[0].source.count("in_blocks_of_256(") == 1
+    assert_allclose(J.item(), model.cost(X, Y, 1.0).item(), rtol=1e-14)  # sums in another order
+
+
 def test_buffers_are_used_again() -> None:
     """A chain of n operations needs what its derivative keeps, and not all that passes by."""
 

@@ -82,7 +82,8 @@ class Loop(Several):
                 self.spare.append(parts)
 
         together([functools.partial(share, k) for k in range(SHARES)], self.threads)
-        return (*full, *functools.reduce(_added, totals))
+        nothing: list[ndarray] = []  # as a share is where there are fewer blocks than shares
+        return (*full, *functools.reduce(_added, filter(None, totals), nothing))
 
     def _block(
         self, parts: dict[int, Program], start: int, values: Sequence[ndarray], full: Sequence[ndarray]
