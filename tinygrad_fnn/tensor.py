@@ -35,7 +35,7 @@ from .rules import (
     public_name,
 )
 
-__all__ = ["Node", "Tensor", "apply", "gate", "refuse_out"]
+__all__ = ["Node", "Tensor", "apply", "gate", "ndim_of", "refuse_out", "shape_of"]
 
 _clock = itertools.count().__next__
 _SCALARS: Final = frozenset({bool, int, float, complex})
@@ -407,10 +407,10 @@ def _reflected(fun: np.ufunc) -> Callable[[Tensor, Any], Tensor]:
 
 
 def _call(fun: Callable[..., Any]) -> Callable[..., Tensor]:
-    """NumPy's function as a method; it dispatches back to the rule."""
+    """NumPy's function as a method."""
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        return fun(self, *args, **kwargs)
+        return RULES[fun].call(self, *args, **kwargs)
 
     method.__name__ = fun.__name__
     method.__doc__ = f"As `numpy.{fun.__name__}`."
@@ -912,7 +912,7 @@ class Tensor:
     __ge__ = _compared(operator.ge)
     __hash__ = object.__hash__
 
-    # --- ndarray's methods: NumPy's functions, which dispatch back ---------------------------------------------
+    # --- ndarray's methods: NumPy's functions --------------------------------------------------------------------
 
     @property
     def T(self) -> Tensor:
@@ -994,6 +994,19 @@ class Tensor:
 
 _new = object.__new__
 _POWERS: Final[dict[Any, np.ufunc]] = {1: np.positive, 2: np.square, 0.5: np.sqrt, -1: np.reciprocal}
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """`np.shape(x)`, of a Tensor or an array in a tenth of the time."""
+    if isinstance(x, Tensor):
+        value = x._data
+        return (x._value if value is None else value).shape
+    return x.shape if x.__class__ is ndarray else np.shape(x)
+
+
+def ndim_of(x: Any) -> int:
+    """`np.ndim(x)`, as `shape_of`."""
+    return len(shape_of(x))
 
 
 def plain_value(other: Any) -> Any:

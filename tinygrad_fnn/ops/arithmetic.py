@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backward import _has_nan
 from ..rules import elementwise
-from ..tensor import Tensor, gate
+from ..tensor import Tensor, gate, ndim_of
 
 __all__ = ["tangent_of"]
 
@@ -37,7 +37,7 @@ def subtract(x: Any, y: Any) -> Tensor:
     """Difference; `1 - p` of a probability remembers the logit, for `log(1 - p)`."""
     out = _subtract(x, y)
     origin = getattr(y, "_origin", None)
-    if origin is not None and np.ndim(x) == 0 and not isinstance(x, Tensor) and x == 1:
+    if origin is not None and ndim_of(x) == 0 and not isinstance(x, Tensor) and x == 1:
         out._origin = origin.complement()
     return out
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from ..rules import Array, composite, dispatching, primitive, sample
-from ..tensor import Tensor, apply, refuse_out
+from ..tensor import Tensor, apply, ndim_of, refuse_out, shape_of
 from .products import matmul
 from .shapes import matrix_transpose, moveaxis, ravel, reshaped
 
@@ -99,10 +99,10 @@ def _refuse(name: str, out: Any) -> None:
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
     """`numpy.tensordot`."""
     if np.iterable(axes):
-        of_a, of_b = ((int(k),) if np.ndim(k) == 0 else tuple(map(int, k)) for k in axes)
+        of_a, of_b = ((int(k),) if ndim_of(k) == 0 else tuple(map(int, k)) for k in axes)
     else:
         of_a, of_b = tuple(range(-int(axes), 0)), tuple(range(int(axes)))
-    return contracted(a, b, *_paired(np.shape(a), np.shape(b), of_a, of_b))
+    return contracted(a, b, *_paired(shape_of(a), shape_of(b), of_a, of_b))
 
 
 @functools.lru_cache(1024)
@@ -134,7 +134,7 @@ def linalg_tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Tensor:
 @composite(np.inner, samples=(sample((3,), (3,)), sample((2, 3), (4, 3)), sample((2, 3), (3,)), sample((2,), ())))
 def inner(a: Any, b: Any, /) -> Tensor:
     """`numpy.inner`: the sum over the last axes."""
-    if not np.ndim(a) or not np.ndim(b):
+    if not ndim_of(a) or not ndim_of(b):
         return apply(np.multiply, a, b)
     return tensordot(a, b, (-1, -1))
 
@@ -147,33 +147,33 @@ def outer(a: Any, b: Any, out: None = None) -> Tensor:
 
 
 def _flat(a: Any) -> Any:
-    return a if np.ndim(a) == 1 else ravel(a)
+    return a if ndim_of(a) == 1 else ravel(a)
 
 
 @composite(np.linalg.outer, samples=(sample((2,), (3,)),))
 def linalg_outer(x1: Any, x2: Any, /) -> Tensor:
     """`numpy.linalg.outer`, of vectors."""
-    if np.ndim(x1) != 1 or np.ndim(x2) != 1:
-        raise ValueError(f"numpy.linalg.outer: wants vectors, got shapes {np.shape(x1)} and {np.shape(x2)}")
+    if ndim_of(x1) != 1 or ndim_of(x2) != 1:
+        raise ValueError(f"numpy.linalg.outer: wants vectors, got shapes {shape_of(x1)} and {shape_of(x2)}")
     return outer(x1, x2)
 
 
 @composite(np.vdot, samples=(sample((3,), (3,)), sample((2, 3), (2, 3)), sample((), ())))
 def vdot(a: Any, b: Any, /) -> Tensor:
     """`numpy.vdot`, of flattened operands, the first one conjugated."""
-    if math.prod(np.shape(a)) != math.prod(np.shape(b)):
-        raise ValueError(f"numpy.vdot: operands of shape {np.shape(a)} and {np.shape(b)} differ in size")
+    if math.prod(shape_of(a)) != math.prod(shape_of(b)):
+        raise ValueError(f"numpy.vdot: operands of shape {shape_of(a)} and {shape_of(b)} differ in size")
     return contracted(_flat(conjugated(a)), _flat(b), "a", "a", "")
 
 
 @composite(np.kron, samples=(sample((2,), (3,)), sample((2, 3), (2, 2)), sample((2, 2), (3,)), sample((), (2,))))
 def kron(a: Any, b: Any) -> Tensor:
     """`numpy.kron`."""
-    ndim = max(np.ndim(a), np.ndim(b))
-    a, b = (reshaped(x, (1,) * (ndim - np.ndim(x)) + np.shape(x)) if np.ndim(x) < ndim else x for x in (a, b))
+    ndim = max(ndim_of(a), ndim_of(b))
+    a, b = (reshaped(x, (1,) * (ndim - ndim_of(x)) + shape_of(x)) if ndim_of(x) < ndim else x for x in (a, b))
     left, right = ascii_letters[:ndim], ascii_letters[ndim : 2 * ndim]
     product = contracted(a, b, left, right, "".join(chain(*zip(left, right, strict=True))))
-    return reshaped(product, tuple(m * n for m, n in zip(np.shape(a), np.shape(b), strict=True)))
+    return reshaped(product, tuple(m * n for m, n in zip(shape_of(a), shape_of(b), strict=True)))
 
 
 def _cross(x: Array, y: Array) -> Array:
@@ -206,14 +206,14 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     if axis is not None:
         axisa = axisb = axisc = axis
     a, b = _last(a, axisa), _last(b, axisb)
-    if np.shape(a)[-1:] != (3,) or np.shape(b)[-1:] != (3,):
-        raise ValueError(f"numpy.cross: wants vectors of length 3, got shapes {np.shape(a)} and {np.shape(b)}")
+    if shape_of(a)[-1:] != (3,) or shape_of(b)[-1:] != (3,):
+        raise ValueError(f"numpy.cross: wants vectors of length 3, got shapes {shape_of(a)} and {shape_of(b)}")
     out = apply(_cross, a, b)
     return out if axisc in (-1, out.ndim - 1) else moveaxis(out, -1, axisc)
 
 
 def _last(a: Any, axis: int) -> Any:
-    ndim = np.ndim(a)
+    ndim = ndim_of(a)
     return a if normalize_axis_index(axis, ndim) == ndim - 1 else moveaxis(a, axis, -1)
 
 
@@ -242,7 +242,7 @@ def multi_dot(arrays: Any, *, out: None = None) -> Tensor:
     arrays = list(arrays)
     if len(arrays) < 2:
         raise ValueError(f"numpy.linalg.multi_dot: wants at least two arrays, got {len(arrays)}")
-    shapes = [np.shape(a) for a in arrays]
+    shapes = [shape_of(a) for a in arrays]
     ends = [shapes[0]] if len(shapes[0]) == 1 else []
     ends += [shapes[-1]] if len(shapes[-1]) == 1 else []
     if any(len(shape) != 2 for shape in shapes if shape not in ends):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..rules import Array, composite, dispatching, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, ndim_of, shape_of
 from .contractions import conjugated
 
 __all__: list[str] = []
@@ -35,9 +35,9 @@ primitive(
 @composite(np.convolve, samples=(sample((3,), (4,)), sample((5,), (2,), "same"), sample((2,), (5,), mode="valid")))
 def convolve(a: Any, v: Any, mode: str = "full") -> Tensor:
     """`numpy.convolve`, modes full, same and valid."""
-    a, v = (x if np.ndim(x) else np.reshape(x, 1) for x in (a, v))
-    if np.ndim(a) != 1 or np.ndim(v) != 1 or not len(a) or not len(v):
-        raise ValueError(f"numpy.convolve: wants two vectors that are not empty, got {np.shape(a)} and {np.shape(v)}")
+    a, v = (x if ndim_of(x) else np.reshape(x, 1) for x in (a, v))
+    if ndim_of(a) != 1 or ndim_of(v) != 1 or not len(a) or not len(v):
+        raise ValueError(f"numpy.convolve: wants two vectors that are not empty, got {shape_of(a)} and {shape_of(v)}")
     if len(v) > len(a):
         a, v = v, a
     if mode == "same":
@@ -51,9 +51,9 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Tensor:
 @composite(np.correlate, samples=(sample((4,), (2,)), sample((2,), (5,), "same"), sample((3,), (4,), mode="full")))
 def correlate(a: Any, v: Any, mode: str = "valid") -> Tensor:
     """`numpy.correlate`, modes valid, same and full: the convolution with `v` turned round and conjugated."""
-    a, v = (x if np.ndim(x) else np.reshape(x, 1) for x in (a, v))
+    a, v = (x if ndim_of(x) else np.reshape(x, 1) for x in (a, v))
     turned = (conjugated(v) if isinstance(v, Tensor) else np.asarray(conjugated(v)))[::-1]
-    if mode == "same" and np.ndim(a) == np.ndim(v) == 1 and len(a) < len(v):
+    if mode == "same" and ndim_of(a) == ndim_of(v) == 1 and len(a) < len(v):
         start = len(a) // 2  # NumPy swaps the operands, and the middle of an even length moves
         return convolve(a, turned, "full")[start : start + len(v)]
     return convolve(a, turned, mode)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..rules import Array, composite, plain, primitive, reduction, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, ndim_of, shape_of
 from .reductions import FACE, OVER, drop, masked, refuse
 from .shapes import ravel
 
@@ -72,7 +72,7 @@ def prod(
 ) -> Tensor:
     """`numpy.prod`."""
     refuse("numpy.prod", dtype, out)
-    result = drop(apply(_prod, masked(a, where, 1), axis=axis), np.ndim(a), axis, keepdims)
+    result = drop(apply(_prod, masked(a, where, 1), axis=axis), ndim_of(a), axis, keepdims)
     return result if initial is None else apply(np.multiply, result, initial)
 
 
@@ -99,9 +99,9 @@ primitive(
 
 def _line(a: Any, axis: int | None) -> tuple[Any, int]:
     """The array and its axis, not negative; flat where the axis is None."""
-    if axis is None or np.ndim(a) == 0:
-        return (a if np.ndim(a) == 1 else ravel(a)), 0
-    return a, normalize_axis_tuple(axis, np.ndim(a))[0]
+    if axis is None or ndim_of(a) == 0:
+        return (a if ndim_of(a) == 1 else ravel(a)), 0
+    return a, normalize_axis_tuple(axis, ndim_of(a))[0]
 
 
 @composite(np.cumsum, samples=RUNNING)
@@ -172,8 +172,8 @@ def cumprod(a: Any, axis: int | None = None, dtype: None = None, out: None = Non
 
 
 def _cumulative(running: Any, x: Any, axis: int | None, start: float | None, name: str) -> Tensor:
-    if axis is None and np.ndim(x) != 1:
-        raise ValueError(f"{name}: of shape {np.shape(x)} it wants an axis; only one-dimensional arrays need none")
+    if axis is None and ndim_of(x) != 1:
+        raise ValueError(f"{name}: of shape {shape_of(x)} it wants an axis; only one-dimensional arrays need none")
     out: Tensor = running(x, 0 if axis is None else axis)
     if start is None:
         return out

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..rules import Array, composite, plain, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, ndim_of, shape_of
 from . import reductions
 from .joining import concatenate
 from .shapes import matrix_transpose, moveaxis, reshaped
@@ -195,13 +195,13 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
     if not compute_uv:
         return svdvals(a)
     _matrices("numpy.linalg.svd", a)
-    parts = _unpacked(apply(_svd, a, full=bool(full_matrices)), *_svd_shapes(np.shape(a), bool(full_matrices)))
+    parts = _unpacked(apply(_svd, a, full=bool(full_matrices)), *_svd_shapes(shape_of(a), bool(full_matrices)))
     return result_type(np.linalg.svd)(*parts)
 
 
 def _matrices(name: str, a: Any) -> None:
-    if np.ndim(a) < 2:
-        raise ValueError(f"{name}: wants matrices, got shape {np.shape(a)}")
+    if ndim_of(a) < 2:
+        raise ValueError(f"{name}: wants matrices, got shape {shape_of(a)}")
     real_only(name, a)
 
 
@@ -219,9 +219,9 @@ def spectral_norm(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool) -> Te
     out = fun(s, axis=-1)
     if not keepdims:
         return out
-    ndim = np.ndim(x)
+    ndim = ndim_of(x)
     gone = {k % ndim for k in axes}
-    return reshaped(out, tuple(1 if k in gone else n for k, n in enumerate(np.shape(x))))
+    return reshaped(out, tuple(1 if k in gone else n for k, n in enumerate(shape_of(x))))
 
 
 def _qr(x: Array) -> Array:
@@ -251,10 +251,10 @@ primitive(_qr, _qr_share, name="numpy.linalg.qr", samples=(sample(TALL), sample(
 def qr(a: Any, mode: str = "reduced") -> Any:
     """`numpy.linalg.qr`, modes reduced and r, and complete where it is the same as reduced."""
     _matrices("numpy.linalg.qr", a)
-    m, n = np.shape(a)[-2:]
+    m, n = shape_of(a)[-2:]
     if mode == "complete" and m > n:
         raise TypeError(
-            f"numpy.linalg.qr: mode='complete' of shape {np.shape(a)} has no derivative: the further columns of Q are "
+            f"numpy.linalg.qr: mode='complete' of shape {shape_of(a)} has no derivative: the further columns of Q are "
             "any basis of what the first ones leave; use mode='reduced', or t.detach()"
         )
     if mode not in ("reduced", "r", "complete"):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..rules import Array, composite, dispatching, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, ndim_of, shape_of
 from . import reductions
 from .shapes import moveaxis, ravel, reshaped
 
@@ -60,12 +60,12 @@ primitive(
 )
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """`numpy.diagonal`."""
-    ndim = np.ndim(a)
+    ndim = ndim_of(a)
     if ndim < 2:
-        raise ValueError(f"numpy.diagonal: wants at least 2 axes, got shape {np.shape(a)}")
+        raise ValueError(f"numpy.diagonal: wants at least 2 axes, got shape {shape_of(a)}")
     axes = normalize_axis_index(axis1, ndim), normalize_axis_index(axis2, ndim)
     if axes[0] == axes[1]:
-        raise ValueError(f"numpy.diagonal: axis1 and axis2 are both axis {axes[0]} of shape {np.shape(a)}")
+        raise ValueError(f"numpy.diagonal: axis1 and axis2 are both axis {axes[0]} of shape {shape_of(a)}")
     return apply(_diagonal, a if axes == (ndim - 2, ndim - 1) else moveaxis(a, axes, (-2, -1)), offset=offset)
 
 
@@ -97,11 +97,11 @@ def linalg_trace(x: Any, /, *, offset: int = 0, dtype: None = None) -> Tensor:
 @composite(np.diag, samples=(sample((3,)), sample((2,), -1), sample((2, 3), k=1), sample((2,), k=3)))
 def diag(v: Any, k: int = 0) -> Tensor:
     """`numpy.diag`: the diagonal of a matrix, or the matrix of a diagonal."""
-    if np.ndim(v) == 2:
+    if ndim_of(v) == 2:
         return diagonal(v, k)
-    if np.ndim(v) != 1:
-        raise ValueError(f"numpy.diag: wants 1 or 2 axes, got shape {np.shape(v)}")
-    n = np.shape(v)[0] + abs(k)
+    if ndim_of(v) != 1:
+        raise ValueError(f"numpy.diag: wants 1 or 2 axes, got shape {shape_of(v)}")
+    n = shape_of(v)[0] + abs(k)
     return apply(_on_diagonal, v, offset=k, shape=(n, n))
 
 
@@ -127,7 +127,7 @@ primitive(
 
 def _square(m: Any) -> Any:
     """A vector as the rows of a square matrix, as NumPy has it; a matrix as it is."""
-    return np.broadcast_to(m, 2 * np.shape(m)) if np.ndim(m) == 1 else m
+    return np.broadcast_to(m, 2 * shape_of(m)) if ndim_of(m) == 1 else m
 
 
 @composite(np.tril, samples=(sample((3, 3)), sample((2, 3, 4), 1), sample((3,), k=-1)))
@@ -145,8 +145,8 @@ def triu(m: Any, k: int = 0) -> Tensor:
 @composite(np.vander, samples=(sample((3,)), sample((3,), 2), sample((3,), N=4, increasing=True), sample((2,), N=0)))
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
     """`numpy.vander`, in its dtype: float32 becomes float64."""
-    if np.ndim(x) != 1:
-        raise ValueError(f"numpy.vander: wants a vector, got shape {np.shape(x)}")
-    powers = np.arange(np.shape(x)[0] if N is None else N)
+    if ndim_of(x) != 1:
+        raise ValueError(f"numpy.vander: wants a vector, got shape {shape_of(x)}")
+    powers = np.arange(shape_of(x)[0] if N is None else N)
     column: Array = reshaped(x, (-1, 1))
     return column ** (powers if increasing else powers[::-1])  # type: ignore[no-any-return]  # an Array is anything

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from ..rules import Array, composite, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, ndim_of, shape_of
 from . import reductions
 from .shapes import ravel, reshaped
 
@@ -37,9 +37,9 @@ primitive(
 
 def _edge(value: Any, x: Any, axis: int) -> Any:
     """`prepend` or `append` as an array: a scalar is one layer."""
-    if np.ndim(value):
+    if ndim_of(value):
         return value
-    layer = [*np.shape(x)]
+    layer = [*shape_of(x)]
     layer[axis] = 1
     return np.broadcast_to(value, layer)
 
@@ -59,7 +59,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     """`numpy.diff`."""
     if n < 0:
         raise ValueError(f"numpy.diff: n is {n}, wanted 0 or more")
-    axis = normalize_axis_index(axis, np.ndim(a))
+    axis = normalize_axis_index(axis, ndim_of(a))
     if n and (prepend is not None or append is not None):
         parts = [
             None if prepend is None else _edge(prepend, a, axis),
@@ -107,8 +107,8 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
         y = np.asarray(y)
     axis = normalize_axis_index(axis, y.ndim)
     if x is not None:
-        dx = diff(x, axis=axis if np.ndim(x) > 1 else -1)
-        if np.ndim(x) == 1:
+        dx = diff(x, axis=axis if ndim_of(x) > 1 else -1)
+        if ndim_of(x) == 1:
             dx = reshaped(dx, (-1,) + (1,) * (y.ndim - 1 - axis))
     pairs = _at(y, axis, 1, None) + _at(y, axis, None, -1)
     return reductions.sum(dx * pairs / 2, axis)
@@ -121,18 +121,18 @@ def _spacings(f: Any, axes: tuple[int, ...], given: tuple[Any, ...]) -> list[Any
     """For each axis the distance of its points: a number, or one for each pair of neighbours."""
     if not given:
         return [1.0] * len(axes)
-    if len(given) == 1 and np.ndim(given[0]) == 0:
+    if len(given) == 1 and ndim_of(given[0]) == 0:
         return [given[0]] * len(axes)
     if len(given) != len(axes):
         raise TypeError(f"numpy.gradient: {len(given)} spacings for {len(axes)} axes")
     spacings = []
     for axis, points in zip(axes, given, strict=True):
-        if np.ndim(points) == 0:
+        if ndim_of(points) == 0:
             spacings.append(points)
             continue
-        if np.shape(points) != (f.shape[axis],):
+        if shape_of(points) != (f.shape[axis],):
             raise ValueError(
-                f"numpy.gradient: coordinates of shape {np.shape(points)} for axis {axis} of shape {f.shape}"
+                f"numpy.gradient: coordinates of shape {shape_of(points)} for axis {axis} of shape {f.shape}"
             )
         points = (
             points
@@ -152,7 +152,7 @@ def _slope(f: Any, axis: int, h: Any, edge_order: int) -> Tensor:
         raise ValueError(f"numpy.gradient: axis {axis} of shape {f.shape} is shorter than {edge_order + 1}")
     column = (-1,) + (1,) * (f.ndim - 1 - axis)
     left, middle, right = _at(f, axis, None, -2), _at(f, axis, 1, -1), _at(f, axis, 2, None)
-    if np.ndim(h) == 0:
+    if ndim_of(h) == 0:
         inner = (right - left) / (2 * h)
         before = after = (h, h)
     else:

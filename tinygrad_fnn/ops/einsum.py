@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..rules import composite, sample
-from ..tensor import Tensor
+from ..tensor import Tensor, ndim_of, shape_of
 from . import reductions
 from .contractions import conjugated, contracted
 from .diagonals import diagonal
@@ -42,7 +42,7 @@ def einsum(*operands: Any, out: None = None, optimize: Any = False, **kwargs: An
     if out is not None or kwargs:
         raise TypeError(f"numpy.einsum: {', '.join(kwargs) or 'out'} has no derivative; convert with astype() after")
     text, arrays = _as_text(operands)
-    letters, result, direct = _parsed(text, tuple([np.shape(a) for a in arrays]))
+    letters, result, direct = _parsed(text, tuple([shape_of(a) for a in arrays]))
     if direct:
         return contracted(arrays[0], arrays[1], letters[0], letters[1], result)
     labels = list(letters)
@@ -51,7 +51,7 @@ def einsum(*operands: Any, out: None = None, optimize: Any = False, **kwargs: An
         return transpose(a, [names.index(s) for s in result])
     path: Any = [(0, 1)]
     if len(arrays) > 2:
-        models = [np.broadcast_to(0.0, np.shape(a)) for a in arrays]
+        models = [np.broadcast_to(0.0, shape_of(a)) for a in arrays]
         path = np.einsum_path(f"{','.join(labels)}->{result}", *models, optimize=optimize or "greedy")[0][1:]
     for positions in path:
         chosen = [(arrays.pop(k), labels.pop(k)) for k in sorted(positions, reverse=True)][::-1]
@@ -142,7 +142,7 @@ def _pair(a: Any, left: str, b: Any, right: str, result: str, later: list[str]) 
     wanted = set(result).union(*later)
     a, left = _reduced(a, left, wanted | set(right))
     b, right = _reduced(b, right, wanted | set(left))
-    sizes = dict(zip(left, np.shape(a), strict=True)), dict(zip(right, np.shape(b), strict=True))
+    sizes = dict(zip(left, shape_of(a), strict=True)), dict(zip(right, shape_of(b), strict=True))
     a, left = _narrowed(a, left, sizes[1])
     b, right = _narrowed(b, right, sizes[0])
     a, left = _reduced(a, left, wanted | set(right))
@@ -154,19 +154,19 @@ def _pair(a: Any, left: str, b: Any, right: str, result: str, later: list[str]) 
 
 def _narrowed(a: Any, names: str, others: dict[str, int]) -> tuple[Any, str]:
     """Without the axes of length 1 that meet a longer one: those broadcast."""
-    gone = [s for s, n in zip(names, np.shape(a), strict=True) if n == 1 != others.get(s, 1)]
+    gone = [s for s, n in zip(names, shape_of(a), strict=True) if n == 1 != others.get(s, 1)]
     if not gone:
         return a, names
-    shape = tuple(n for s, n in zip(names, np.shape(a), strict=True) if s not in gone)
+    shape = tuple(n for s, n in zip(names, shape_of(a), strict=True) if s not in gone)
     return reshaped(a, shape), "".join(s for s in names if s not in gone)
 
 
 @composite(np.vecdot, samples=(sample((3,), (3,)), sample((2, 3), (3,)), sample((2, 1, 3), (4, 3))))
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
     """`numpy.vecdot`: the sum of ``conj(x1) x2`` over an axis of both."""
-    if not np.ndim(x1) or not np.ndim(x2) or np.shape(x1)[axis] != np.shape(x2)[axis]:
-        raise ValueError(f"numpy.vecdot: operands of shape {np.shape(x1)} and {np.shape(x2)} differ along axis {axis}")
-    x1, x2 = (x if axis in (-1, np.ndim(x) - 1) else np.moveaxis(x, axis, -1) for x in (x1, x2))
+    if not ndim_of(x1) or not ndim_of(x2) or shape_of(x1)[axis] != shape_of(x2)[axis]:
+        raise ValueError(f"numpy.vecdot: operands of shape {shape_of(x1)} and {shape_of(x2)} differ along axis {axis}")
+    x1, x2 = (x if axis in (-1, ndim_of(x) - 1) else np.moveaxis(x, axis, -1) for x in (x1, x2))
     return einsum("...i,...i->...", conjugated(x1), x2)
 
 
@@ -181,13 +181,13 @@ if hasattr(np, "matvec"):  # NumPy 2.2
     @composite(np.matvec, samples=(sample((2, 3), (3,)), sample((4, 2, 3), (3,)), sample((2, 3), (4, 3))))
     def matvec(x1: Any, x2: Any, /) -> Tensor:
         """`numpy.matvec`."""
-        if np.ndim(x1) < 2 or not np.ndim(x2) or np.shape(x1)[-1] != np.shape(x2)[-1]:
-            raise ValueError(f"numpy.matvec: operands of shape {np.shape(x1)} and {np.shape(x2)} do not fit")
+        if ndim_of(x1) < 2 or not ndim_of(x2) or shape_of(x1)[-1] != shape_of(x2)[-1]:
+            raise ValueError(f"numpy.matvec: operands of shape {shape_of(x1)} and {shape_of(x2)} do not fit")
         return einsum("...ij,...j->...i", x1, x2)
 
     @composite(np.vecmat, samples=(sample((2,), (2, 3)), sample((2,), (4, 2, 3)), sample((4, 2), (2, 3))))
     def vecmat(x1: Any, x2: Any, /) -> Tensor:
         """`numpy.vecmat`, the vector conjugated."""
-        if np.ndim(x2) < 2 or not np.ndim(x1) or np.shape(x1)[-1] != np.shape(x2)[-2]:
-            raise ValueError(f"numpy.vecmat: operands of shape {np.shape(x1)} and {np.shape(x2)} do not fit")
+        if ndim_of(x2) < 2 or not ndim_of(x1) or shape_of(x1)[-1] != shape_of(x2)[-2]:
+            raise ValueError(f"numpy.vecmat: operands of shape {shape_of(x1)} and {shape_of(x2)} do not fit")
         return einsum("...i,...ij->...j", conjugated(x1), x2)

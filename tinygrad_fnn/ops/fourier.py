@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from ..rules import Array, composite, primitive, sample
-from ..tensor import Tensor, apply, refuse_out
+from ..tensor import Tensor, apply, ndim_of, refuse_out, shape_of
 from .indexing import getitem
 from .padding import zero_padded
 from .rearranging import roll
@@ -136,7 +136,7 @@ def _norm(name: str, norm: Any, out: Any) -> str:
 
 def _sized(name: str, a: Any, n: int, axis: int) -> Any:
     """`a` cut off or continued with zeros to length `n`."""
-    shape = np.shape(a)
+    shape = shape_of(a)
     if n < 1:
         raise ValueError(f"{name}: {n} points along axis {axis} of shape {shape}; wants 1 or more")
     if n > shape[axis]:
@@ -148,7 +148,7 @@ def _sized(name: str, a: Any, n: int, axis: int) -> Any:
 
 def _shaped(name: str, a: Any, s: Any, axes: Any) -> tuple[Any, tuple[int, ...]]:
     """`a` with the lengths `s` along the axes, and the axes; -1 stands for the length it has."""
-    ndim = np.ndim(a)
+    ndim = ndim_of(a)
     if axes is None:
         axes = range(ndim) if s is None else range(ndim - len(s), ndim)
     axes = normalize_axis_tuple(axes, ndim, allow_duplicate=True)
@@ -157,8 +157,8 @@ def _shaped(name: str, a: Any, s: Any, axes: Any) -> tuple[Any, tuple[int, ...]]
             raise ValueError(f"{name}: s is {tuple(s)} for axes {axes}")
         for n, axis in zip(s, axes, strict=True):
             a = a if n in (-1, None) else _sized(name, a, int(n), axis)
-    if any(np.shape(a)[k] < 1 for k in axes):
-        raise ValueError(f"{name}: no points along an axis of shape {np.shape(a)}")
+    if any(shape_of(a)[k] < 1 for k in axes):
+        raise ValueError(f"{name}: no points along an axis of shape {shape_of(a)}")
     return a, axes
 
 
@@ -195,18 +195,18 @@ _enter("ifft", _ifft)
 
 def _to_half(name: str, kernel: Callable[..., Any], a: Any, n: int | None, axis: int, norm: str) -> Tensor:
     """A transform of n real numbers to n // 2 + 1 complex ones."""
-    axis = normalize_axis_index(axis, np.ndim(a))
+    axis = normalize_axis_index(axis, ndim_of(a))
     if np.result_type(a).kind == "c":
         raise TypeError(f"{name}: wants real numbers, got dtype {np.result_type(a)}")
-    return apply(kernel, _sized(name, a, np.shape(a)[axis] if n is None else n, axis), axis=axis, norm=norm)
+    return apply(kernel, _sized(name, a, shape_of(a)[axis] if n is None else n, axis), axis=axis, norm=norm)
 
 
 def _from_half(name: str, kernel: Callable[..., Any], a: Any, n: int | None, axis: int, norm: str) -> Tensor:
     """A transform of n // 2 + 1 complex numbers to n real ones."""
-    axis = normalize_axis_index(axis, np.ndim(a))
-    n = 2 * (np.shape(a)[axis] - 1) if n is None else int(n)
+    axis = normalize_axis_index(axis, ndim_of(a))
+    n = 2 * (shape_of(a)[axis] - 1) if n is None else int(n)
     if n < 1:
-        raise ValueError(f"{name}: {n} points along axis {axis} of shape {np.shape(a)}; wants 1 or more")
+        raise ValueError(f"{name}: {n} points along axis {axis} of shape {shape_of(a)}; wants 1 or more")
     return apply(kernel, _sized(name, a, n // 2 + 1, axis), n=n, axis=axis, norm=norm)
 
 
@@ -270,7 +270,7 @@ def irfft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: Any = None, out: N
 
 
 def _shift(x: Any, axes: Any, sign: int) -> Tensor:
-    shape = np.shape(x)
+    shape = shape_of(x)
     axes = tuple(range(len(shape))) if axes is None else normalize_axis_tuple(axes, len(shape), allow_duplicate=True)
     # Half of an odd length is rounded down one way and up the other.
     return roll(x, tuple(sign * (shape[k] // 2) for k in axes), axes)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..rules import Array, composite, primitive, sample
-from ..tensor import Tensor, apply, refuse_out
+from ..tensor import Tensor, apply, ndim_of, refuse_out, shape_of
 from .shapes import expand_dims, ravel
 
 __all__: list[str] = []
@@ -52,15 +52,15 @@ def concatenate(arrays: Any, /, axis: int | None = 0, out: None = None) -> Tenso
         arrays, axis = [ravel(a) for a in arrays], 0
     if not len(arrays):
         raise ValueError("numpy.concatenate: need at least one array")
-    axis = normalize_axis_index(axis, np.ndim(arrays[0]))
-    bounds = tuple(accumulate([np.shape(a)[axis] if np.ndim(a) > axis else 0 for a in arrays], initial=0))
+    axis = normalize_axis_index(axis, ndim_of(arrays[0]))
+    bounds = tuple(accumulate([shape_of(a)[axis] if ndim_of(a) > axis else 0 for a in arrays], initial=0))
     return apply(_concatenate, *arrays, axis=axis, bounds=bounds)
 
 
 @composite(np.stack, samples=(sample([(2, 3), (2, 3)]), sample([(2, 3), (2, 3)], axis=-1), sample([(), ()])))
 def stack(arrays: Any, axis: int = 0, out: None = None) -> Tensor:
     """`numpy.stack`."""
-    shapes = sorted({np.shape(a) for a in arrays})
+    shapes = sorted({shape_of(a) for a in arrays})
     if len(shapes) > 1:
         raise ValueError(f"numpy.stack: all arrays must have the same shape, got {' and '.join(map(str, shapes))}")
     return concatenate([expand_dims(a, axis) for a in arrays], axis, out)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..rules import Array, composite, plain, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, ndim_of, shape_of
 from . import reductions
 from .decompositions import SKEWED, TALL, spectral_norm, svdvals
 from .linalg import norm
@@ -58,8 +58,8 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None
     real_only("numpy.linalg.pinv", a)
     if hermitian:
         raise TypeError("numpy.linalg.pinv: hermitian=True has no derivative rule; leave it out")
-    if np.ndim(a) < 2:
-        raise ValueError(f"numpy.linalg.pinv: wants matrices, got shape {np.shape(a)}")
+    if ndim_of(a) < 2:
+        raise ValueError(f"numpy.linalg.pinv: wants matrices, got shape {shape_of(a)}")
     return apply(_pinv, a, rcond=plain(rcond if rtol is None else rtol))
 
 
@@ -70,9 +70,9 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None
 def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple[Tensor, Tensor, np.intc, Tensor]:
     """`numpy.linalg.lstsq`; the derivative is for full rank."""
     real_only("numpy.linalg.lstsq", a, b)
-    if np.ndim(a) != 2 or np.ndim(b) not in (1, 2) or np.shape(a)[0] != np.shape(b)[0]:
-        raise ValueError(f"numpy.linalg.lstsq: shapes {np.shape(a)} and {np.shape(b)}: wants (m, n) and (m,) or (m, k)")
-    m, n = np.shape(a)
+    if ndim_of(a) != 2 or ndim_of(b) not in (1, 2) or shape_of(a)[0] != shape_of(b)[0]:
+        raise ValueError(f"numpy.linalg.lstsq: shapes {shape_of(a)} and {shape_of(b)}: wants (m, n) and (m,) or (m, k)")
+    m, n = shape_of(a)
     s = svdvals(a)
     eps = np.finfo(s.dtype).eps
     cutoff = eps * max(m, n) if rcond is None else eps if rcond < 0 else float(rcond)
@@ -113,7 +113,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tenso
 )
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Tensor:
     """`numpy.linalg.vector_norm`: over one axis, several, or all entries."""
-    shape, ndim = np.shape(x), np.ndim(x)
+    shape, ndim = shape_of(x), ndim_of(x)
     gone = [k % ndim for k in (range(ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,))]
     kept = [k for k in range(ndim) if k not in gone]
     lengths = tuple(shape[k] for k in kept)

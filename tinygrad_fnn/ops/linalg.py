@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..rules import Array, composite, reduction, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, ndim_of, shape_of
 from . import reductions
 from .decompositions import spectral_norm
 from .reductions import drop
@@ -17,9 +17,9 @@ __all__: list[str] = []
 
 def _norm(x: Array, *, ord: Any, axis: Any) -> Array:
     # NumPy takes one axis or two here, and no axis for the norm of all entries.
-    everything = axis is None or np.ndim(x) == 0
+    everything = axis is None or ndim_of(x) == 0
     out = np.linalg.norm(x, None if everything else ord, None if everything else axis, keepdims=not everything)
-    return np.reshape(out, (1,) * np.ndim(x)) if everything else out
+    return np.reshape(out, (1,) * ndim_of(x)) if everything else out
 
 
 def _slope(out: Any, x: Any, ord: Any) -> Any:
@@ -66,7 +66,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
 
     The derivative of the norm of 0 is 0.
     """
-    ndim = np.ndim(x)
+    ndim = ndim_of(x)
     if ord is None and (axis is None or isinstance(axis, tuple)):
         axis = None if axis is None or len(axis) == ndim else axis
         return drop(apply(_norm, x, ord=None, axis=axis), ndim, axis, keepdims)
@@ -76,7 +76,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
     if len(axes) == 1:
         return _vector_norm(x, ord, axes[0], keepdims)
     if len(axes) != 2:
-        raise ValueError(f"numpy.linalg.norm: ord={ord!r} wants one axis or two, got {axis} of shape {np.shape(x)}")
+        raise ValueError(f"numpy.linalg.norm: ord={ord!r} wants one axis or two, got {axis} of shape {shape_of(x)}")
     if ord == "fro":
         return drop(apply(_norm, x, ord="fro", axis=axes), ndim, axes, keepdims)
     if ord in (2, -2, "nuc"):
@@ -97,4 +97,4 @@ def _vector_norm(x: Any, ord: Any, axis: int, keepdims: bool) -> Tensor:
         return reductions.sum(abs(x), axis=axis, keepdims=keepdims)
     if isinstance(ord, str) or (ord is not None and ord <= 0):
         raise TypeError(f"numpy.linalg.norm: vector order {ord!r} has no derivative rule; wanted None, p > 0 or +-inf")
-    return drop(apply(_norm, x, ord=ord, axis=axis), np.ndim(x), axis, keepdims)
+    return drop(apply(_norm, x, ord=ord, axis=axis), ndim_of(x), axis, keepdims)

@@ -19,7 +19,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..modes import MODE
 from ..rules import TOGETHER, Array, dispatching, elementwise, primitive, reduction, sample
-from ..tensor import Tensor, _new, apply, gate
+from ..tensor import Tensor, _new, apply, gate, ndim_of
 from .reductions import drop
 
 __all__ = [
@@ -484,9 +484,9 @@ def logsumexp(a: Array, axis: Any = None, b: Array | None = None, keepdims: bool
     0.693147
     """
     if b is None:
-        return drop(apply(_logsumexp, a, axis=axis), np.ndim(a), axis, keepdims)
+        return drop(apply(_logsumexp, a, axis=axis), ndim_of(a), axis, keepdims)
     top = _largest(_floating(a._read() if isinstance(a, Tensor) else a), axis)
     top = np.where(np.isfinite(top), top, 0)
     terms = apply(np.multiply, b, np.exp(apply(np.subtract, a, top)))
     out = np.log(np.sum(terms, axis=axis, keepdims=True))
-    return drop(out + top, np.ndim(a), axis, keepdims)
+    return drop(out + top, ndim_of(a), axis, keepdims)

@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from ..modes import is_grad_enabled
 from ..rules import RULES, TOGETHER, Array, dispatching, elementwise, primitive, sample
-from ..tensor import Node, Tensor, apply
+from ..tensor import Node, Tensor, apply, shape_of
 from .logistic import _BOUNDS, _floating, _log_softmax, logistic_density, softmax_of, softmax_pull
 
 __all__ = ["bce_of_logits", "bce_of_probabilities", "cross_entropy_of_labels", "cross_entropy_rows"]
@@ -27,7 +27,7 @@ def _side(z: ndarray, y: Array, out: ndarray | None) -> ndarray:
     """1 - y where z is positive and -y where it is negative, in memory laid out as `z` is."""
     dtype = np.result_type(z, y)
     if out is None:
-        out = np.empty_like(z, dtype=dtype, shape=np.broadcast_shapes(z.shape, np.shape(y)))
+        out = np.empty_like(z, dtype=dtype, shape=np.broadcast_shapes(z.shape, shape_of(y)))
     np.subtract(~np.signbit(z), y, out=out, dtype=dtype)
     return out
 

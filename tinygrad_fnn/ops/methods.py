@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..rules import METHODS, RULES, plain
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, ndim_of, shape_of
 from . import cumulative, reductions
 from .indexing import getitem, scatter, setitem
 from .logistic import logsumexp
@@ -63,7 +63,7 @@ def _extreme(ufunc: np.ufunc, fun: Callable[..., Tensor]) -> None:
 
 def _axis(array: Any, axis: Any) -> Any:
     """The axis; of a number there is none, and NumPy takes 0 for it."""
-    return None if np.ndim(array) == 0 and axis in (0, -1) else axis
+    return None if ndim_of(array) == 0 and axis in (0, -1) else axis
 
 
 _sum_or_product(np.add, reductions.sum)
@@ -129,9 +129,9 @@ def _logaddexp_accumulate(array: Any, axis: int = 0, dtype: None = None, out: No
     .. [1] Hillis & Steele, *Data Parallel Algorithms*, CACM 29 (1986), p. 1173.
     """
     refuse("numpy.logaddexp.accumulate", dtype, out)
-    axis = normalize_axis_index(axis, np.ndim(array))
+    axis = normalize_axis_index(axis, ndim_of(array))
     total, reach = array, 1
-    while reach < np.shape(array)[axis]:
+    while reach < shape_of(array)[axis]:
         before = (slice(None),) * axis
         head, tail = total[(*before, slice(reach))], total[(*before, slice(reach, None))]
         total = np.concatenate((head, np.logaddexp(total[(*before, slice(-reach))], tail)), axis=axis)
@@ -165,7 +165,7 @@ def _at(ufunc: np.ufunc, sign: int) -> None:
             )
         index = plain(indices)
         index = np.asarray(index) if isinstance(index, list) else index
-        share = np.broadcast_to(b, np.shape(a._value[index]))
+        share = np.broadcast_to(b, shape_of(a._value[index]))
         moved = scatter(share, index=index, shape=a.shape)
         setitem(a, Ellipsis, a + moved if sign > 0 else a - moved)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..rules import composite, plain, sample
-from ..tensor import Tensor, plain_value
+from ..tensor import Tensor, plain_value, shape_of
 from . import cumulative, reductions
 from .quantiles import checked, final, lines, quantiles, ranked
 from .shapes import reshaped
@@ -120,7 +120,7 @@ def _spread(
     chosen = _chosen(a, where)
     with np.errstate(invalid="ignore", divide="ignore"):
         result: Tensor = fun(a, axis, dtype, out, ddof, keepdims, where=chosen, correction=correction)
-    few = np.sum(np.broadcast_to(chosen, np.shape(a)), axis=axis, keepdims=keepdims) <= (
+    few = np.sum(np.broadcast_to(chosen, shape_of(a)), axis=axis, keepdims=keepdims) <= (
         ddof if correction is None else correction
     )
     return np.where(few, result.dtype.type(NAN), result) if np.any(few) else result  # type: ignore[return-value]  # the protocol gives a Tensor

@@ -9,7 +9,7 @@ from numpy import ndarray
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..rules import Array, composite, dispatching, plain, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, ndim_of
 from .shapes import ravel
 
 __all__: list[str] = []
@@ -56,7 +56,7 @@ def _stable_order(x: ndarray, axis: int) -> ndarray:
 def _reordered(a: Any, axis: int | None, order_of: Any) -> Tensor:
     if axis is None:
         a, axis = ravel(a), 0
-    axis = normalize_axis_index(axis, np.ndim(a))
+    axis = normalize_axis_index(axis, ndim_of(a))
     return apply(_permuted, a, order=order_of(plain(a), axis), axis=axis)
 
 

@@ -10,7 +10,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..rules import Array, composite, dispatching, plain, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, ndim_of, shape_of
 from .indexing import getitem
 
 __all__ = ["zero_padded"]
@@ -62,7 +62,7 @@ def _widths(pad_width: Any, ndim: int) -> Widths:
     if isinstance(pad_width, dict):
         pairs = [(0, 0)] * ndim
         for axis, pair in pad_width.items():
-            pairs[axis] = (pair, pair) if np.ndim(pair) == 0 else tuple(pair)
+            pairs[axis] = (pair, pair) if ndim_of(pair) == 0 else tuple(pair)
         pad_width = pairs
     width = np.asarray(pad_width)
     if width.dtype.kind not in "iu":
@@ -88,7 +88,7 @@ def _widths(pad_width: Any, ndim: int) -> Widths:
 )
 def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Tensor:
     """`numpy.pad`, modes constant, edge, reflect and symmetric (with either `reflect_type`), and wrap."""
-    shape = np.shape(array)
+    shape = shape_of(array)
     width = _widths(pad_width, len(shape))
     values = kwargs.pop("constant_values", 0) if mode == "constant" else 0
     mirrors = mode in ("reflect", "symmetric")
@@ -183,10 +183,10 @@ def sliding(x: Any, window_shape: Any, axis: Any = None, *, subok: bool = False,
     if subok or writeable:
         raise TypeError("sliding_window_view: subok= and writeable= are not supported for tensors")
     width = tuple(window_shape) if np.iterable(window_shape) else (window_shape,)
-    ndim = np.ndim(x)
+    ndim = ndim_of(x)
     axes = tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim, allow_duplicate=True)
     if len(axes) != len(width):
-        raise ValueError(f"sliding_window_view: window_shape {width} for axes {axes} of shape {np.shape(x)}")
+        raise ValueError(f"sliding_window_view: window_shape {width} for axes {axes} of shape {shape_of(x)}")
     for w, k in zip_longest(width, axes):
         x = apply(_windows, x, width=int(w), axis=k)
     return x  # type: ignore[no-any-return]  # a Tensor, since there is one window at least

@@ -9,7 +9,7 @@ from numpy import ndarray
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..rules import Array, composite, plain, primitive, sample
-from ..tensor import Tensor, apply, refuse_out
+from ..tensor import Tensor, apply, ndim_of, refuse_out, shape_of
 from .indexing import getitem
 from .joining import concatenate
 from .shapes import broadcast_to, moveaxis, ravel, reshaped
@@ -26,7 +26,7 @@ def _along(a: Any, index: Any, axis: int) -> Tensor:
 
 def _line(a: Any, axis: int | None) -> tuple[Any, int]:
     """The array and its axis counted from the front; flattened where the axis is None."""
-    return (ravel(a), 0) if axis is None else (a, normalize_axis_index(axis, np.ndim(a)))
+    return (ravel(a), 0) if axis is None else (a, normalize_axis_index(axis, ndim_of(a)))
 
 
 def _refuse(name: str, out: Any) -> None:
@@ -54,7 +54,7 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
             "i.detach().astype(int)"
         )
     ids = ids.astype(np.intp)
-    length = np.shape(a)[axis]
+    length = shape_of(a)[axis]
     if mode == "wrap":
         ids = ids % length
     elif mode == "clip":
@@ -79,14 +79,14 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Tensor:
     if axis is None and ids.ndim != 1:
         raise ValueError(f"numpy.take_along_axis: without axis, indices must have 1 axis, got shape {ids.shape}")
     arr, axis = _line(arr, axis)
-    ndim = np.ndim(arr)
+    ndim = ndim_of(arr)
     if ids.ndim != ndim:
-        raise ValueError(f"numpy.take_along_axis: indices {ids.shape} and array {np.shape(arr)} differ in their axes")
+        raise ValueError(f"numpy.take_along_axis: indices {ids.shape} and array {shape_of(arr)} differ in their axes")
     if ids.dtype.kind not in "iu":
         raise IndexError(f"numpy.take_along_axis: indices have dtype {ids.dtype}, wanted integers")
-    shape = np.broadcast_shapes(*(s[:axis] + (1,) + s[axis + 1 :] for s in (ids.shape, np.shape(arr))))
-    if shape[:axis] + shape[axis + 1 :] != np.shape(arr)[:axis] + np.shape(arr)[axis + 1 :]:
-        arr = broadcast_to(arr, shape[:axis] + np.shape(arr)[axis : axis + 1] + shape[axis + 1 :])
+    shape = np.broadcast_shapes(*(s[:axis] + (1,) + s[axis + 1 :] for s in (ids.shape, shape_of(arr))))
+    if shape[:axis] + shape[axis + 1 :] != shape_of(arr)[:axis] + shape_of(arr)[axis + 1 :]:
+        arr = broadcast_to(arr, shape[:axis] + shape_of(arr)[axis : axis + 1] + shape[axis + 1 :])
     others = [np.arange(n).reshape((1,) * k + (-1,) + (1,) * (ndim - k - 1)) for k, n in enumerate(shape)]
     index = tuple(ids if k == axis else other for k, other in enumerate(others))
     return getitem(arr if isinstance(arr, Tensor) else Tensor(arr), index)
@@ -113,7 +113,7 @@ def compress(condition: Any, a: Any, axis: int | None = None, out: None = None) 
     condition = np.asarray(plain(condition))
     if condition.ndim != 1:
         raise ValueError(f"numpy.compress: condition must have 1 axis, got shape {condition.shape}")
-    return _along(a, _mask(np.shape(a)[axis], np.flatnonzero(condition)), axis)
+    return _along(a, _mask(shape_of(a)[axis], np.flatnonzero(condition)), axis)
 
 
 @composite(np.extract, samples=(sample(np.array([[True, False], [False, True]]), (2, 2)),))
@@ -134,7 +134,7 @@ def extract(condition: Any, arr: Any) -> Tensor:
 def delete(arr: Any, obj: Any, axis: int | None = None) -> Tensor:
     """`numpy.delete`: `obj` is an int, a slice, integers or a mask."""
     arr, axis = _line(arr, axis)
-    length = np.shape(arr)[axis]
+    length = shape_of(arr)[axis]
     return _along(arr, _mask(length, np.delete(np.arange(length), plain(obj))), axis)
 
 
@@ -152,13 +152,13 @@ def delete(arr: Any, obj: Any, axis: int | None = None) -> Tensor:
 def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Tensor:
     """`numpy.insert`, with the values differentiable too."""
     arr, axis = _line(arr, axis)
-    shape = np.shape(arr)
+    shape = shape_of(arr)
     length, places = shape[axis], plain(obj)
-    if np.ndim(values) < len(shape):
-        values = reshaped(values, (1,) * (len(shape) - np.ndim(values)) + np.shape(values))
-    if np.ndim(places) == 0 and not isinstance(places, slice):
+    if ndim_of(values) < len(shape):
+        values = reshaped(values, (1,) * (len(shape) - ndim_of(values)) + shape_of(values))
+    if ndim_of(places) == 0 and not isinstance(places, slice):
         values = moveaxis(values, 0, axis)  # as NumPy has it for a single place
-        count = np.shape(values)[axis]
+        count = shape_of(values)[axis]
     else:
         count = np.insert(np.arange(length), places, 0).size - length
     values = broadcast_to(values, (*shape[:axis], count, *shape[axis + 1 :]))
@@ -170,10 +170,10 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Tensor:
 @composite(np.unstack, samples=(sample((2, 3)), sample((2, 3), axis=-1)))
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """`numpy.unstack`."""
-    if np.ndim(x) == 0:
+    if ndim_of(x) == 0:
         raise ValueError("numpy.unstack: wants at least 1 axis, got a scalar")
     x, axis = _line(x, axis)
-    return tuple([_along(x, k, axis) for k in range(np.shape(x)[axis])])
+    return tuple([_along(x, k, axis) for k in range(shape_of(x)[axis])])
 
 
 def _bincount(weights: Array, *, ids: ndarray, minlength: int) -> Array:
@@ -195,6 +195,6 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Array:
     ids = np.asarray(plain(x))
     if weights is None:
         return np.bincount(ids, minlength=minlength)
-    if np.ndim(weights) != 1 or ids.shape != np.shape(weights):
-        raise ValueError(f"numpy.bincount: x has shape {ids.shape}, weights {np.shape(weights)}; wanted equal vectors")
+    if ndim_of(weights) != 1 or ids.shape != shape_of(weights):
+        raise ValueError(f"numpy.bincount: x has shape {ids.shape}, weights {shape_of(weights)}; wanted equal vectors")
     return apply(_bincount, weights, ids=ids, minlength=minlength)

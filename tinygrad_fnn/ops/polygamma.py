@@ -13,7 +13,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..rules import Array, dispatching, elementwise, plain, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, ndim_of
 from .scipy_calls import in_double, refuse_tracked
 
 __all__ = ["multigammaln", "polygamma", "polygamma_of"]
@@ -136,7 +136,7 @@ def multigammaln(a: Array, d: int) -> Tensor:
     >>> round(multigammaln(3.0, 1).item(), 12)
     0.69314718056
     """
-    if isinstance(d, Tensor) or np.ndim(d) or math.floor(d) != d or d < 1:
+    if isinstance(d, Tensor) or ndim_of(d) or math.floor(d) != d or d < 1:
         raise ValueError(f"multigammaln: d is the dimension of a space, a positive integer; got {d!r}")
     least = np.min(plain(a), initial=math.inf)
     if least <= 0.5 * (d - 1):

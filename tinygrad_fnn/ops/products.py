@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..rules import Array, composite, dispatching, primitive, sample
-from ..tensor import Tensor, apply, refuse_out
+from ..tensor import Tensor, apply, ndim_of, refuse_out, shape_of
 from .shapes import expand_dims, reshaped
 
 __all__ = ["linear"]
@@ -43,13 +43,13 @@ primitive(
 )
 def matmul(x: Any, y: Any) -> Tensor:
     """`numpy.matmul`: the rule sees stacks of matrices only; a vector beside one gets an axis and loses it again."""
-    left, right = np.ndim(x), np.ndim(y)
+    left, right = ndim_of(x), ndim_of(y)
     if left > 1 and right > 1:
         return apply(np.matmul, x, y)
     if not left or not right:
-        raise ShapeError(f"numpy.matmul: operands of shape {np.shape(x)} and {np.shape(y)}: use * with a scalar")
-    if np.shape(x)[-1] != np.shape(y)[-2 if right > 1 else 0]:
-        raise ShapeError(f"numpy.matmul: operands of shape {np.shape(x)} and {np.shape(y)}: inner lengths differ")
+        raise ShapeError(f"numpy.matmul: operands of shape {shape_of(x)} and {shape_of(y)}: use * with a scalar")
+    if shape_of(x)[-1] != shape_of(y)[-2 if right > 1 else 0]:
+        raise ShapeError(f"numpy.matmul: operands of shape {shape_of(x)} and {shape_of(y)}: inner lengths differ")
     if left == right:
         return apply(_of_vectors, x, y)
     out = apply(np.matmul, expand_dims(x, 0) if left == 1 else x, expand_dims(y, 1) if right == 1 else y)
@@ -76,16 +76,16 @@ def _without(shape: tuple[int, ...], left: int, right: int) -> tuple[int, ...]:
 def dot(a: Any, b: Any, out: None = None) -> Tensor:
     """`numpy.dot` in all its cases."""
     refuse_out("numpy.dot", out)
-    left, right = np.ndim(a), np.ndim(b)
+    left, right = ndim_of(a), ndim_of(b)
     if not left or not right:
         return apply(np.multiply, a, b)
     if right <= 2:
         return matmul(a, b)
     # The last axis of a with the last but one of b, which goes to the front: (..., n) and (n, rest).
-    shape = np.shape(b)
+    shape = shape_of(b)
     front = np.moveaxis(b, -2, 0)
     product = matmul(a, reshaped(front, (shape[-2], -1)))
-    return reshaped(product, np.shape(a)[:-1] + shape[:-2] + shape[-1:])
+    return reshaped(product, shape_of(a)[:-1] + shape[:-2] + shape[-1:])
 
 
 def _linear(x: Array, W: Array, b: Array | None = None, *, out: Any = None) -> Array:
@@ -151,14 +151,14 @@ def linear(x: Array, W: Array, b: Array | None = None) -> Tensor:
     >>> linear([[1.0, 2.0]], [[3.0, 4.0]], [0.5])
     Tensor([[11.5]])
     """
-    xs, ws = np.shape(x), np.shape(W)
+    xs, ws = shape_of(x), shape_of(W)
     if len(ws) != 2 or not xs or xs[-1] != ws[1]:
         hint = " Is a bias column still in x?" if xs and len(ws) == 2 and xs[-1] == ws[1] + 1 else ""
         wanted = f"W expects {ws[1]}" if len(ws) == 2 else "W must be (out, in)"
         has = f"{xs[-1]} features" if xs else "no axis of features"
         raise ShapeError(f"linear: x has {has}, {wanted}; x is {xs}, W is {ws}.{hint}")
-    if b is not None and np.shape(b) != ws[:1]:
-        raise ShapeError(f"linear: b is {np.shape(b)}, wanted {ws[:1]}, one for each row of W {ws}")
+    if b is not None and shape_of(b) != ws[:1]:
+        raise ShapeError(f"linear: b is {shape_of(b)}, wanted {ws[:1]}, one for each row of W {ws}")
     operands: tuple[Any, ...] = (W,) if b is None else (W, b)
     operands = tuple(a if isinstance(a, Tensor) else np.asarray(a) for a in operands)
     if len(xs) == 2:

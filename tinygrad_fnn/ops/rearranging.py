@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..rules import Array, composite, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, ndim_of, shape_of
 from .shapes import broadcast_to, moveaxis, reshaped, transpose
 
 __all__ = ["flip"]
@@ -19,7 +19,7 @@ def _at_least(name: str, ndim: int, arrays: tuple[Any, ...]) -> Any:
     """Each array with axes of length 1 where NumPy puts them; one array for one argument, a tuple for several."""
     found = []
     for a in arrays:
-        shape = np.shape(a)
+        shape = shape_of(a)
         if ndim == 3 and len(shape) in (1, 2):
             shape = (1, *shape, 1) if len(shape) == 1 else (*shape, 1)
         shape = (1,) * (ndim - len(shape)) + shape
@@ -48,7 +48,7 @@ def atleast_3d(*arys: Any) -> Array:
 @composite(np.rollaxis, samples=(sample((2, 3, 4), 2), sample((2, 3, 4), 0, 3), sample((2, 3, 4), -1, start=1)))
 def rollaxis(a: Any, axis: int, start: int = 0) -> Tensor:
     """`numpy.rollaxis`."""
-    model = np.empty([0] * np.ndim(a))
+    model = np.empty([0] * ndim_of(a))
     np.rollaxis(model, axis, start)  # raises what NumPy raises
     axis, start = axis % model.ndim, start + model.ndim * (start < 0)
     return moveaxis(a, axis, start - (axis < start))
@@ -85,7 +85,7 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
 def tile(A: Any, reps: Any) -> Tensor:
     """`numpy.tile`: spread over an axis of its own before each axis, which is then merged with it."""
     counts = tuple(reps) if np.iterable(reps) else (int(reps),)
-    shape = np.shape(A)
+    shape = shape_of(A)
     counts = (1,) * (len(shape) - len(counts)) + counts
     shape = (1,) * (len(counts) - len(shape)) + shape
     apart = reshaped(A, tuple(n for length in shape for n in (1, length)))
@@ -119,9 +119,9 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Tensor:
     """`numpy.repeat`, with one count or one for each entry of the axis."""
     if axis is None:
         a, axis = reshaped(a, (-1,)), 0
-    (axis,) = normalize_axis_tuple(axis, np.ndim(a))
-    shape = np.shape(a)
-    if np.ndim(repeats) == 0:
+    (axis,) = normalize_axis_tuple(axis, ndim_of(a))
+    shape = shape_of(a)
+    if ndim_of(repeats) == 0:
         return apply(_repeat, a, count=int(repeats), axis=axis)
     ids = np.repeat(np.arange(shape[axis]), np.asarray(repeats))
     return (a if isinstance(a, Tensor) else Tensor(a))[(slice(None),) * axis + (ids,)]
@@ -133,7 +133,7 @@ def resize(a: Any, new_shape: Any) -> Tensor:
     shape = tuple(new_shape) if np.iterable(new_shape) else (int(new_shape),)
     if any(n < 0 for n in shape):
         raise ValueError(f"numpy.resize: new_shape is {shape}; all lengths must be 0 or more")
-    wanted, size = math.prod(shape), math.prod(np.shape(a))
+    wanted, size = math.prod(shape), math.prod(shape_of(a))
     if not size:
         return broadcast_to(np.sum(a), shape)  # NumPy fills with zeros
     row = reshaped(a, (-1,))
@@ -186,14 +186,14 @@ primitive(
 @composite(np.flip, samples=(sample((2, 3)), sample((2, 3), 1), sample((2, 3, 2), axis=(0, -1))))
 def flip(m: Any, axis: Any = None) -> Tensor:
     """`numpy.flip`."""
-    ndim = np.ndim(m)
+    ndim = ndim_of(m)
     return apply(_flip, m, axis=tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim))
 
 
 @composite(np.flipud, samples=(sample((3,)), sample((2, 3))))
 def flipud(m: Any) -> Tensor:
     """`numpy.flipud`."""
-    if np.ndim(m) < 1:
+    if ndim_of(m) < 1:
         raise ValueError("numpy.flipud: wants at least 1 axis, got a scalar")
     return flip(m, 0)
 
@@ -201,8 +201,8 @@ def flipud(m: Any) -> Tensor:
 @composite(np.fliplr, samples=(sample((2, 3)), sample((2, 3, 2))))
 def fliplr(m: Any) -> Tensor:
     """`numpy.fliplr`."""
-    if np.ndim(m) < 2:
-        raise ValueError(f"numpy.fliplr: wants at least 2 axes, got shape {np.shape(m)}")
+    if ndim_of(m) < 2:
+        raise ValueError(f"numpy.fliplr: wants at least 2 axes, got shape {shape_of(m)}")
     return flip(m, 1)
 
 
@@ -214,10 +214,10 @@ def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Tensor:
     """`numpy.rot90`."""
     if len(axes) != 2:
         raise ValueError(f"numpy.rot90: axes is {axes}, wanted two of them")
-    ndim = np.ndim(m)
+    ndim = ndim_of(m)
     first, second = (normalize_axis_tuple(axis, ndim)[0] for axis in axes)
     if first == second:
-        raise ValueError(f"numpy.rot90: axes {tuple(axes)} are the same axis of shape {np.shape(m)}")
+        raise ValueError(f"numpy.rot90: axes {tuple(axes)} are the same axis of shape {shape_of(m)}")
     if k % 2 == 0:
         return flip(m, (first, second) if k % 4 else ())
     order = list(range(ndim))

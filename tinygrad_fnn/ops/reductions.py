@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..rules import Array, composite, dispatching, on_plain_arrays, plain, primitive, reduction, sample
-from ..tensor import Tensor, apply, plain_value
+from ..tensor import Tensor, apply, ndim_of, plain_value, shape_of
 from .shapes import reshaped
 
 __all__ = ["deviation", "drop", "masked", "refuse"]
@@ -46,7 +46,7 @@ def masked(a: Any, where: Any, fill: Any) -> Any:
     """`a` with `fill` where a reduction's `where=` leaves it out; that may stretch over `a`, not `a` over it."""
     if where is True:
         return a
-    return np.where(np.broadcast_to(plain(where), np.shape(a)), a, fill)
+    return np.where(np.broadcast_to(plain(where), shape_of(a)), a, fill)
 
 
 def _sum(x: Array, *, axis: Any, out: Any = None) -> Array:
@@ -70,7 +70,7 @@ def sum(
     """`numpy.sum`."""
     refuse("numpy.sum", dtype, out)
     kept = apply(_sum, masked(a, where, 0), axis=axis)
-    result = drop(kept, np.ndim(a), axis, keepdims)
+    result = drop(kept, ndim_of(a), axis, keepdims)
     return result if initial is None else apply(np.add, result, initial)
 
 
@@ -83,7 +83,7 @@ reduction(_mean, lambda _out, _x: _out.size / (_x.size or 1), name="numpy.mean",
 
 def _count(a: Any, axis: Any, keepdims: bool, where: Any) -> Any:
     """How many entries `where=` leaves, in the dtype of `a`."""
-    chosen = np.broadcast_to(plain(where), np.shape(a))
+    chosen = np.broadcast_to(plain(where), shape_of(a))
     return np.sum(chosen, axis=axis, keepdims=keepdims, dtype=np.result_type(plain_value(a), np.float16))
 
 
@@ -96,7 +96,7 @@ def mean(
     if where is not True:
         return sum(a, axis, keepdims=keepdims, where=where) / _count(a, axis, keepdims, where)  # type: ignore[no-any-return]  # the protocol gives a Tensor
     kept = apply(_mean, a, axis=axis)
-    return drop(kept, np.ndim(a), axis, keepdims)
+    return drop(kept, ndim_of(a), axis, keepdims)
 
 
 def _max(x: Array, *, axis: Any) -> Array:
@@ -132,11 +132,11 @@ def _bounded(
         worst = initial
     chosen = masked(a, where, worst)
     out = apply(kernel, chosen, axis=axis) if np.size(a) else np.full(_kept_shape(a, axis), worst, chosen.dtype)
-    return apply(pair, drop(Tensor(out) if isinstance(out, np.ndarray) else out, np.ndim(a), axis, keepdims), initial)
+    return apply(pair, drop(Tensor(out) if isinstance(out, np.ndarray) else out, ndim_of(a), axis, keepdims), initial)
 
 
 def _kept_shape(a: Any, axis: Any) -> tuple[int, ...]:
-    return np.sum(np.broadcast_to(False, np.shape(a)), axis=axis, keepdims=True).shape  # type: ignore[no-any-return]  # a shape
+    return np.sum(np.broadcast_to(False, shape_of(a)), axis=axis, keepdims=True).shape  # type: ignore[no-any-return]  # a shape
 
 
 @composite(np.max, np.amax, samples=(*FACE, *BOUNDED))
@@ -147,7 +147,7 @@ def max(
     refuse("numpy.max", None, out)
     if initial is None and where is True:
         kept = apply(_max, a, axis=axis)
-        return drop(kept, np.ndim(a), axis, keepdims)
+        return drop(kept, ndim_of(a), axis, keepdims)
     return _bounded(_max, np.maximum, a, axis, keepdims, initial, where, -np.inf)
 
 
@@ -159,7 +159,7 @@ def min(
     refuse("numpy.min", None, out)
     if initial is None and where is True:
         kept = apply(_min, a, axis=axis)
-        return drop(kept, np.ndim(a), axis, keepdims)
+        return drop(kept, ndim_of(a), axis, keepdims)
     return _bounded(_min, np.minimum, a, axis, keepdims, initial, where, np.inf)
 
 
@@ -234,7 +234,7 @@ def var(
     refuse("numpy.var", dtype, out)
     if where is not True:
         return _masked_var(a, axis, _ddof(ddof, correction), keepdims, where)
-    return drop(apply(_var, a, axis=axis, ddof=_ddof(ddof, correction)), np.ndim(a), axis, keepdims)
+    return drop(apply(_var, a, axis=axis, ddof=_ddof(ddof, correction)), ndim_of(a), axis, keepdims)
 
 
 @composite(
@@ -255,4 +255,4 @@ def std(
     refuse("numpy.std", dtype, out)
     if where is not True:
         return np.sqrt(_masked_var(a, axis, _ddof(ddof, correction), keepdims, where))  # type: ignore[return-value]  # the protocol gives a Tensor
-    return drop(apply(_std, a, axis=axis, ddof=_ddof(ddof, correction)), np.ndim(a), axis, keepdims)
+    return drop(apply(_std, a, axis=axis, ddof=_ddof(ddof, correction)), ndim_of(a), axis, keepdims)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..rules import Array, composite, elementwise, plain, primitive, sample
-from ..tensor import Tensor, apply, refuse_out
+from ..tensor import Tensor, apply, refuse_out, shape_of
 from .arithmetic import tangent_of
 from .indexing import getitem, setitem
 
@@ -92,7 +92,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Tensor:
     for k, condition in enumerate(conditions):
         if condition.dtype != bool:
             raise TypeError(f"numpy.select: condition {k} has dtype {condition.dtype}, wanted bool")
-    shape = np.broadcast_shapes(*(c.shape for c in conditions), *map(np.shape, choicelist), np.shape(default))
+    shape = np.broadcast_shapes(*(c.shape for c in conditions), *map(np.shape, choicelist), shape_of(default))
     conditions[-1] = np.broadcast_to(conditions[-1], shape)
     kind = np.result_type(*(plain(v) if not isinstance(v, list) else np.asarray(v) for v in (*choicelist, default)))
     out = default

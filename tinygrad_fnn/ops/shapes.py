@@ -10,7 +10,7 @@ from numpy import ndarray
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..rules import Array, composite, plain, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, ndim_of, shape_of
 
 __all__ = ["carried", "reshaped"]
 
@@ -77,7 +77,7 @@ primitive(
 @composite(np.transpose, samples=(sample((2, 3, 4)), sample((2, 3, 4), axes=(1, -1, 0)), sample((3,))))
 def transpose(a: Any, axes: Any = None) -> Tensor:
     """`numpy.transpose`."""
-    ndim = np.ndim(a)
+    ndim = ndim_of(a)
     order = tuple(range(ndim))[::-1] if axes is None else tuple(normalize_axis_tuple(axes, ndim))
     return carried(apply(_transpose, a, axes=order), a, lambda z: apply(_transpose, z, axes=order))
 
@@ -85,15 +85,15 @@ def transpose(a: Any, axes: Any = None) -> Tensor:
 @composite(np.matrix_transpose, samples=(sample((2, 3)), sample((2, 3, 4))))
 def matrix_transpose(x: Any, /) -> Tensor:
     """`numpy.matrix_transpose`: the last two axes exchanged."""
-    if np.ndim(x) < 2:
-        raise ValueError(f"numpy.matrix_transpose: wants at least 2 axes, got shape {np.shape(x)}")
+    if ndim_of(x) < 2:
+        raise ValueError(f"numpy.matrix_transpose: wants at least 2 axes, got shape {shape_of(x)}")
     return swapaxes(x, -1, -2)
 
 
 @composite(np.swapaxes, samples=(sample((2, 3, 4), 0, -1), sample((2, 3), 0, 0)))
 def swapaxes(a: Any, axis1: int, axis2: int) -> Tensor:
     """`numpy.swapaxes`."""
-    axes = list(range(np.ndim(a)))
+    axes = list(range(ndim_of(a)))
     axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
     return transpose(a, axes)
 
@@ -101,9 +101,9 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Tensor:
 @composite(np.moveaxis, samples=(sample((2, 3, 4), 0, -1), sample((2, 3, 4), [0, 1], [-1, 0])))
 def moveaxis(a: Any, source: Any, destination: Any) -> Tensor:
     """`numpy.moveaxis`."""
-    sources = normalize_axis_tuple(source, np.ndim(a), "source")
-    targets = normalize_axis_tuple(destination, np.ndim(a), "destination")
-    order = [k for k in range(np.ndim(a)) if k not in sources]
+    sources = normalize_axis_tuple(source, ndim_of(a), "source")
+    targets = normalize_axis_tuple(destination, ndim_of(a), "destination")
+    order = [k for k in range(ndim_of(a)) if k not in sources]
     for target, origin in sorted(zip(targets, sources, strict=True)):
         order.insert(target, origin)
     return transpose(a, order)
@@ -112,13 +112,13 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Tensor:
 @composite(np.expand_dims, samples=(sample((2, 3), 1), sample((2, 3), axis=(0, -1)), sample((), 0)))
 def expand_dims(a: Any, axis: Any) -> Tensor:
     """`numpy.expand_dims`."""
-    return reshaped(a, np.expand_dims(np.broadcast_to(0, np.shape(a)), axis).shape)
+    return reshaped(a, np.expand_dims(np.broadcast_to(0, shape_of(a)), axis).shape)
 
 
 @composite(np.squeeze, samples=(sample((1, 3, 1)), sample((1, 3, 1), axis=0), sample((1, 3, 1), axis=(0, -1))))
 def squeeze(a: Any, axis: Any = None) -> Tensor:
     """`numpy.squeeze`."""
-    return reshaped(a, np.squeeze(np.broadcast_to(0, np.shape(a)), axis).shape)
+    return reshaped(a, np.squeeze(np.broadcast_to(0, shape_of(a)), axis).shape)
 
 
 def _broadcast_to(x: Array, *, shape: tuple[int, ...]) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.linalg import LinAlgError
 
 from ..rules import Array, composite, dispatching, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor, apply, ndim_of, shape_of
 from .products import matmul
 from .shapes import expand_dims, matrix_transpose, reshaped, squeeze, transpose
 
@@ -24,7 +24,7 @@ POSITIVE = WELL @ WELL.T
 
 def square(name: str, a: Any) -> None:
     """Refuse what is no stack of square matrices."""
-    shape = np.shape(a)
+    shape = shape_of(a)
     if len(shape) < 2 or shape[-1] != shape[-2]:
         raise ValueError(f"{name}: wants square matrices, got shape {shape}")
 
@@ -52,7 +52,7 @@ primitive(
 def solve(a: Any, b: Any) -> Tensor:
     """`numpy.linalg.solve`: only a `b` with one axis is a vector."""
     square("numpy.linalg.solve", a)
-    if np.ndim(b) == 1:
+    if ndim_of(b) == 1:
         return squeeze(apply(_solve, a, expand_dims(b, 1)), -1)
     return apply(_solve, a, b)
 
@@ -162,7 +162,7 @@ def matrix_power(a: Any, n: int) -> Tensor:
     square("numpy.linalg.matrix_power", a)
     n = int(n.__index__())
     if n == 0:  # the derivative is 0, and no infinity in a reaches it
-        return np.where(False, a, np.eye(np.shape(a)[-1], dtype=np.result_type(a)))  # type: ignore[return-value]
+        return np.where(False, a, np.eye(shape_of(a)[-1], dtype=np.result_type(a)))  # type: ignore[return-value]
     base: Any = inv(a) if n < 0 else apply(np.positive, a)
     power: Any = None
     digits = bin(abs(n))[:1:-1]
@@ -184,14 +184,14 @@ def matrix_power(a: Any, n: int) -> Tensor:
 )
 def tensorsolve(a: Any, b: Any, axes: Any = None) -> Tensor:
     """`numpy.linalg.tensorsolve`."""
-    ndim = np.ndim(a)
+    ndim = ndim_of(a)
     if axes is not None:
         moved = [k % ndim for k in (axes if np.iterable(axes) else (axes,))]
         a = transpose(a, [k for k in range(ndim) if k not in moved] + moved)
-    rest = np.shape(a)[np.ndim(b) - ndim :]
-    if math.prod(np.shape(a)) != math.prod(rest) ** 2:
+    rest = shape_of(a)[ndim_of(b) - ndim :]
+    if math.prod(shape_of(a)) != math.prod(rest) ** 2:
         raise LinAlgError(
-            f"numpy.linalg.tensorsolve: a of shape {np.shape(a)} is not square for b of shape {np.shape(b)}"
+            f"numpy.linalg.tensorsolve: a of shape {shape_of(a)} is not square for b of shape {shape_of(b)}"
         )
     matrix = reshaped(a, (-1, math.prod(rest)))
     return reshaped(solve(matrix, reshaped(b, (-1,))), rest)
@@ -205,6 +205,6 @@ def tensorinv(a: Any, ind: int = 2) -> Tensor:
     """`numpy.linalg.tensorinv`."""
     if ind <= 0:
         raise ValueError(f"numpy.linalg.tensorinv: ind is {ind}, wanted a positive number of axes")
-    shape = np.shape(a)
+    shape = shape_of(a)
     inverse = inv(reshaped(a, (math.prod(shape[:ind]), -1)))
     return reshaped(inverse, shape[ind:] + shape[:ind])

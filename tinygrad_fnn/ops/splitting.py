@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..rules import Array, composite, plain, sample
-from ..tensor import Tensor
+from ..tensor import Tensor, ndim_of, shape_of
 from .indexing import getitem
 from .joining import concatenate
 from .rearranging import atleast_1d, atleast_2d, atleast_3d
@@ -48,7 +48,7 @@ def dstack(tup: Any) -> Tensor:
 @composite(np.column_stack, samples=(sample([(2,), (2, 3)]), sample([(2,), (2,)])))
 def column_stack(tup: Any) -> Tensor:
     """`numpy.column_stack`: vectors become columns."""
-    return concatenate([reshaped(a, (-1, 1)) if np.ndim(a) < 2 else a for a in tup], 1)
+    return concatenate([reshaped(a, (-1, 1)) if ndim_of(a) < 2 else a for a in tup], 1)
 
 
 @composite(np.append, samples=(sample((2, 2), (3,)), sample((2, 2), (1, 2), axis=0), sample((), ())))
@@ -85,7 +85,7 @@ def _blocks(arrays: Any) -> list[Any]:
 def _joined(arrays: Any, depth: int, ndim: int) -> Tensor:
     if depth:
         return concatenate([_joined(part, depth - 1, ndim) for part in arrays], -depth)
-    return reshaped(arrays, (1,) * (ndim - np.ndim(arrays)) + np.shape(arrays))
+    return reshaped(arrays, (1,) * (ndim - ndim_of(arrays)) + shape_of(arrays))
 
 
 def _cut(ary: Any, cuts: list[int], axis: int) -> list[Tensor]:
@@ -101,9 +101,9 @@ def _cut(ary: Any, cuts: list[int], axis: int) -> list[Tensor]:
 )
 def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
     """`numpy.array_split`: a list, of nearly equal parts or cut at the indices."""
-    axis = normalize_axis_index(axis, np.ndim(ary))
-    length, sections = np.shape(ary)[axis], plain(indices_or_sections)
-    if np.ndim(sections):
+    axis = normalize_axis_index(axis, ndim_of(ary))
+    length, sections = shape_of(ary)[axis], plain(indices_or_sections)
+    if ndim_of(sections):
         return _cut(ary, [0, *map(int, sections), length], axis)
     count = int(sections)
     if count <= 0:
@@ -116,9 +116,9 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Tenso
 def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
     """`numpy.split`: as `array_split`, into equal parts."""
     sections = plain(indices_or_sections)
-    length = np.shape(ary)[axis]
-    if np.ndim(sections) == 0 and int(sections) > 0 and length % int(sections):
-        raise ValueError(f"numpy.split: {length} along axis {axis} of {np.shape(ary)} is no multiple of {sections}")
+    length = shape_of(ary)[axis]
+    if ndim_of(sections) == 0 and int(sections) > 0 and length % int(sections):
+        raise ValueError(f"numpy.split: {length} along axis {axis} of {shape_of(ary)} is no multiple of {sections}")
     return array_split(ary, sections, axis)
 
 
@@ -128,9 +128,9 @@ def _split_along(fun: Callable[..., Any], least: int, axis_of: Callable[[int], i
     @composite(fun, samples=samples)
     def split_along(ary: Any, indices_or_sections: Any) -> Array:
         """`numpy.split` along the axis that the function is named for."""
-        if np.ndim(ary) < least:
-            raise ValueError(f"{name}: wants at least {least} axes, got shape {np.shape(ary)}")
-        return split(ary, indices_or_sections, axis_of(np.ndim(ary)))
+        if ndim_of(ary) < least:
+            raise ValueError(f"{name}: wants at least {least} axes, got shape {shape_of(ary)}")
+        return split(ary, indices_or_sections, axis_of(ndim_of(ary)))
 
 
 _split_along(np.hsplit, 1, lambda ndim: 1 if ndim > 1 else 0, sample((4,), 2), sample((2, 4), [1]))

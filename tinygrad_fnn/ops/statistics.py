@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..rules import composite, plain, sample
-from ..tensor import Tensor
+from ..tensor import Tensor, shape_of
 from . import reductions
 from .shapes import reshaped
 
@@ -17,13 +17,13 @@ __all__: list[str] = []
 
 def _weights(a: Any, axis: tuple[int, ...] | None, weights: Any) -> Any:
     """The weights in a shape that broadcasts against `a`: that of `a`, or of its reduced axes, in their order."""
-    shape = np.shape(a)
-    if np.shape(weights) == shape:
+    shape = shape_of(a)
+    if shape_of(weights) == shape:
         return weights
     if axis is None:
-        raise TypeError(f"numpy.average: weights are {np.shape(weights)}, a is {shape}; give axis=")
-    if np.shape(weights) != tuple(shape[k] for k in axis):
-        raise ValueError(f"numpy.average: weights are {np.shape(weights)}, a is {shape}, axis is {axis}")
+        raise TypeError(f"numpy.average: weights are {shape_of(weights)}, a is {shape}; give axis=")
+    if shape_of(weights) != tuple(shape[k] for k in axis):
+        raise ValueError(f"numpy.average: weights are {shape_of(weights)}, a is {shape}, axis is {axis}")
     spread = np.transpose(weights, np.argsort(axis).tolist())
     return np.reshape(spread, tuple(n if k in axis else 1 for k, n in enumerate(shape)))
 
@@ -55,7 +55,7 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
         mean = reductions.sum(a * weights, axes, keepdims=keepdims) / total
     if not returned:
         return mean
-    return mean, total if np.shape(total) == mean.shape else Tensor(np.broadcast_to(total, mean.shape))
+    return mean, total if shape_of(total) == mean.shape else Tensor(np.broadcast_to(total, mean.shape))
 
 
 def _rows(m: Any, rowvar: bool, name: str) -> Any:
