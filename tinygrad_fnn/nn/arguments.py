@@ -47,13 +47,14 @@ def number_of(function: str, name: str, value: object, low: float = -math.inf, h
     >>> number_of("Dropout", "p", np.float32(0.5), 0, 1)
     0.5
     """
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if number and low <= value <= high and math.isfinite(value):  # type: ignore[operator,arg-type]  # a number
+        return float(value)  # type: ignore[arg-type]
     wanted = "a finite number" if low == -math.inf else f">= {low:g} and finite"
     wanted = wanted if high == math.inf else f"a number in [{low:g}, {high:g}]"
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+    if not number:
         raise TypeError(f"{function}: {name} must be {wanted}; got {value!r}")
-    if not (low <= value <= high and math.isfinite(value)):
-        raise ValueError(f"{function}: {name} must be {wanted}; got {value}")
-    return float(value)
+    raise ValueError(f"{function}: {name} must be {wanted}; got {value}")
 
 
 def floating_of(function: str, dtype: Any) -> np.dtype[Any]:  # Any: a dtype in any of NumPy's spellings

@@ -159,9 +159,8 @@ def linear(x: Array, W: Array, b: Array | None = None) -> Tensor:
         raise ShapeError(f"linear: x has {has}, {wanted}; x is {xs}, W is {ws}.{hint}")
     if b is not None and shape_of(b) != ws[:1]:
         raise ShapeError(f"linear: b is {shape_of(b)}, wanted {ws[:1]}, one for each row of W {ws}")
-    operands: tuple[Any, ...] = (W,) if b is None else (W, b)
-    operands = tuple(a if isinstance(a, Tensor) else np.asarray(a) for a in operands)
+    operands = [a if isinstance(a, Tensor) else np.asarray(a) for a in ((x, W) if b is None else (x, W, b))]
     if len(xs) == 2:
-        return apply(_linear, x if isinstance(x, Tensor) else np.asarray(x), *operands)
-    rows = x if isinstance(x, Tensor) else np.asarray(x)
-    return reshaped(apply(_linear, reshaped(rows, (-1, ws[1])), *operands), (*xs[:-1], ws[0]))
+        return apply(_linear, *operands)
+    operands[0] = reshaped(operands[0], (-1, ws[1]))
+    return reshaped(apply(_linear, *operands), (*xs[:-1], ws[0]))
