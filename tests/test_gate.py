@@ -13,8 +13,8 @@ from numpy.testing import assert_array_equal
 from oracles import cases, identity, leaf
 
 from tinygrad_fnn import RULES, Tensor, compile, detect_anomaly, func, no_grad, relu, sigmoid
+from tinygrad_fnn.gate import apply, gate
 from tinygrad_fnn.rules import Aval, Rule
-from tinygrad_fnn.tensor import apply, gate
 
 # Those that calls come by: ufuncs without a face of their own, and what is entered with `ahead`.
 SHORT = [rule for rule in RULES.values() if rule.terms and not isinstance(gate(rule.fun), functools.partial)]

@@ -341,8 +341,8 @@ def test_tracked_argument_without_derivative_is_refused(rule: Any, k: int) -> No
 
 
 def test_gate_names_the_argument_without_derivative() -> None:
+    from tinygrad_fnn.gate import apply
     from tinygrad_fnn.ops.choice import _where
-    from tinygrad_fnn.tensor import apply
 
     with pytest.raises(NoRuleError, match=r"numpy.where has no derivative rule for its argument condition; .*detach"):
         apply(_where, leaf([1.0, 0.0]), 1.0, 2.0)

@@ -16,8 +16,8 @@ from scipy import special
 
 from tinygrad_fnn import Tensor, grad, linear, no_grad, sigmoid
 from tinygrad_fnn.errors import GraphError, NoRuleError, ShapeError
+from tinygrad_fnn.gate import apply
 from tinygrad_fnn.ops.shapes import _reshape
-from tinygrad_fnn.tensor import apply
 
 
 def leaf(values: Any, dtype: Any = float) -> Tensor:

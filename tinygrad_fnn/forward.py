@@ -15,9 +15,10 @@ import numpy as np
 from numpy import ndarray
 
 from .backward import _has_nan, _tensor, _wrapped, fit, grad
+from .gate import apply
 from .modes import MODE, Mode
 from .rules import Array, Rule, Term, plain
-from .tensor import Edge, Node, Tensor, apply
+from .tensor import Edge, Node, Tensor
 
 __all__ = ["ALONE", "Level"]
 

@@ -23,9 +23,10 @@ from numpy import ndarray
 from .backward import _handle, _own, _tape, _tensor, pull_back
 from .errors import GraphError, ShapeError
 from .forward import ALONE, Level
+from .gate import apply
 from .modes import MODE, Mode
 from .rules import Array, Function
-from .tensor import Node, Tensor, apply
+from .tensor import Node, Tensor
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 

@@ -17,10 +17,11 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 
+from .errors import NoRuleError
 from .modes import MODE
 
 __all__ = ["RULES", "TOGETHER", "Rule", "Sample", "Term", "composite", "constant", "dispatching", "drawn"]
-__all__ += ["elementwise", "on_plain_arrays", "primitive", "reduction", "sample"]
+__all__ += ["elementwise", "no_rule", "on_plain_arrays", "primitive", "reduction", "sample"]
 
 Array = Any  # an ndarray, a NumPy scalar, a Python number, or a Tensor: what a rule's text may meet
 Function = Callable[..., Any]
@@ -296,7 +297,7 @@ def _enter(fun: Function, kind: str, derivatives: tuple[Any, ...], call: Functio
 
 
 def _through_the_gate(fun: Function, *args: Any, **params: Any) -> Any:
-    from .tensor import apply, gate  # the gate needs the table, so the table meets the gate at the first call only
+    from .gate import apply, gate  # the gate needs the table, so the table meets the gate at the first call only
 
     rule = RULES[fun]
     rule.call = gate(fun) if isinstance(fun, np.ufunc) else functools.partial(apply, fun)
@@ -391,6 +392,17 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return type(value)(map(plain, value)) if not hasattr(value, "_fields") else value
     return value._read() if hasattr(value, "_node") else value
+
+
+def no_rule(fun: Function) -> NoRuleError:
+    """The error that says so, and what to do instead."""
+    from .ops.missing import library_call, nearest  # read once something is missing only
+
+    name, caller = public_name(fun), library_call()
+    instead = nearest(caller) or nearest(name)
+    advice = f"use {instead}" if instead else "enter one with elementwise() or primitive()"
+    within = f"{caller}: " if caller not in ("", name) else ""
+    return NoRuleError(f"{within}{name} has no derivative rule; {advice}, or call it on t.detach()")
 
 
 def load_scipy_rules() -> None:

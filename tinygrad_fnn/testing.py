@@ -26,10 +26,11 @@ from numpy import ndarray
 from .backward import pull_back
 from .check.numerical import GradcheckError, gradcheck
 from .errors import MissingExtraError
+from .gate import user_site
 from .modes import MODE, Mode
 from .randomness import Seed
 from .rules import Array, Function, plain
-from .tensor import Node, Tensor, user_site
+from .tensor import Node, Tensor
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy

@@ -17,8 +17,8 @@ import tinygrad_fnn as tg
 from tinygrad_fnn import Tensor, nn
 from tinygrad_fnn.check import GradcheckError, gradcheck
 from tinygrad_fnn.check.stencil import differentiate
+from tinygrad_fnn.gate import apply
 from tinygrad_fnn.rules import RULES, dispatching, elementwise, primitive
-from tinygrad_fnn.tensor import apply
 
 RNG = np.random.default_rng(1)
 X = RNG.uniform(0.5, 2.0, (3, 4))

@@ -11,11 +11,12 @@ from typing import Final
 
 import numpy as np
 
+from ..gate import apply
 from ..ops import log_sigmoid, log_softmax, relu, sigmoid, softmax
 from ..ops import softplus as unscaled_softplus
 from ..ops.activations import elu_kernel, gelu_kernel, leaky_relu_kernel, silu_kernel
 from ..rules import Array
-from ..tensor import Tensor, apply
+from ..tensor import Tensor
 from .arguments import number_of
 from .module import Module
 

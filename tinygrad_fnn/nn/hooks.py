@@ -12,9 +12,10 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import GraphError
+from ..gate import apply
 from ..modes import MODE, is_grad_enabled
 from ..rules import Array
-from ..tensor import Node, Tensor, apply
+from ..tensor import Node, Tensor
 
 __all__ = ["Handle", "Hooks", "call_hooked", "parts_of", "rebuilt", "tracked", "twin"]
 

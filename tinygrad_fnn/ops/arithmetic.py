@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..backward import _has_nan
+from ..gate import gate
 from ..rules import elementwise
-from ..tensor import Tensor, gate, ndim_of
+from ..tensor import Tensor, ndim_of
 
 __all__ = ["tangent_of"]
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..gate import apply
 from ..rules import composite, elementwise, on_plain_arrays, primitive, sample
-from ..tensor import Tensor, apply, refuse_out
+from ..tensor import Tensor, refuse_out
 
 __all__: list[str] = []
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ..gate import apply
 from ..rules import Array, composite, elementwise, primitive, sample
-from ..tensor import Tensor, apply, plain_value
+from ..tensor import Tensor, plain_value
 
 __all__: list[str] = []
 

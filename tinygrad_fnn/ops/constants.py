@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..gate import apply
 from ..rules import Sample, composite, constant, plain, sample
-from ..tensor import Tensor, apply, plain_value
+from ..tensor import Tensor, plain_value
 
 __all__: list[str] = []
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from ..gate import apply
 from ..rules import Array, composite, dispatching, primitive, sample
-from ..tensor import Tensor, apply, ndim_of, refuse_out, shape_of
+from ..tensor import Tensor, ndim_of, refuse_out, shape_of
 from .products import matmul
 from .shapes import matrix_transpose, moveaxis, ravel, reshaped
 

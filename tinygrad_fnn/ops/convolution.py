@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..gate import apply
 from ..rules import Array, composite, dispatching, primitive, sample
-from ..tensor import Tensor, apply, ndim_of, shape_of
+from ..tensor import Tensor, ndim_of, shape_of
 from .contractions import conjugated
 
 __all__: list[str] = []

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
+from ..gate import apply
 from ..rules import Array, composite, plain, primitive, reduction, sample
-from ..tensor import Tensor, apply, ndim_of, shape_of
+from ..tensor import Tensor, ndim_of, shape_of
 from .reductions import FACE, OVER, drop, masked, refuse
 from .shapes import ravel
 

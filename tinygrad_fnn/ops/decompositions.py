@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ..gate import apply
 from ..rules import Array, composite, plain, primitive, sample
-from ..tensor import Tensor, apply, ndim_of, shape_of
+from ..tensor import Tensor, ndim_of, shape_of
 from . import reductions
 from .joining import concatenate
 from .shapes import matrix_transpose, moveaxis, reshaped

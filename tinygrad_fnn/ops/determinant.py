@@ -9,8 +9,9 @@ from numpy import ndarray
 from numpy.linalg import LinAlgError
 
 from ..backward import grad
+from ..gate import apply
 from ..rules import Array, composite, plain, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor
 from .solving import STACK, WELL, square
 
 __all__: list[str] = []

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+from ..gate import apply
 from ..rules import Array, composite, dispatching, primitive, sample
-from ..tensor import Tensor, apply, ndim_of, shape_of
+from ..tensor import Tensor, ndim_of, shape_of
 from . import reductions
 from .shapes import moveaxis, ravel, reshaped
 

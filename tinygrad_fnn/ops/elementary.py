@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..gate import apply
 from ..rules import elementwise
-from ..tensor import Tensor, apply, plain_value
+from ..tensor import Tensor, plain_value
 from .logistic import logistic_density, past
 
 __all__: list[str] = []

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from ..gate import apply
 from ..rules import Array, composite, primitive, sample
-from ..tensor import Tensor, apply, ndim_of, refuse_out, shape_of
+from ..tensor import Tensor, ndim_of, refuse_out, shape_of
 from .indexing import getitem
 from .padding import zero_padded
 from .rearranging import roll

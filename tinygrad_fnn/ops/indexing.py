@@ -11,9 +11,10 @@ from numpy import ndarray
 
 from ..backward import IN_PLACE
 from ..errors import GraphError
+from ..gate import apply
 from ..modes import MODE
 from ..rules import Array, composite, dispatching, plain, primitive, sample
-from ..tensor import Tensor, apply
+from ..tensor import Tensor
 from .shapes import carried
 
 __all__ = ["one_hot"]

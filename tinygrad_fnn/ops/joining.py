@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+from ..gate import apply
 from ..rules import Array, composite, primitive, sample
-from ..tensor import Tensor, apply, ndim_of, refuse_out, shape_of
+from ..tensor import Tensor, ndim_of, refuse_out, shape_of
 from .shapes import expand_dims, ravel
 
 __all__: list[str] = []

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from ..gate import apply
 from ..rules import Array, composite, plain, primitive, sample
-from ..tensor import Tensor, apply, ndim_of, shape_of
+from ..tensor import Tensor, ndim_of, shape_of
 from . import reductions
 from .decompositions import SKEWED, TALL, spectral_norm, svdvals
 from .linalg import norm

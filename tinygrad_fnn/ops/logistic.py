@@ -17,9 +17,10 @@ import numpy as np
 from numpy import ndarray
 from numpy.lib.array_utils import normalize_axis_tuple
 
+from ..gate import apply, gate
 from ..modes import MODE
 from ..rules import TOGETHER, Array, dispatching, elementwise, primitive, reduction, sample
-from ..tensor import Tensor, _new, apply, gate, ndim_of
+from ..tensor import Tensor, _new, ndim_of
 from .reductions import drop
 
 __all__ = [

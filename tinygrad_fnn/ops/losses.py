@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from ..gate import apply
 from ..modes import is_grad_enabled
 from ..rules import RULES, TOGETHER, Array, dispatching, elementwise, primitive, sample
-from ..tensor import Node, Tensor, apply, shape_of
+from ..tensor import Node, Tensor, shape_of
 from .logistic import _BOUNDS, _floating, _log_softmax, logistic_density, softmax_of, softmax_pull
 
 __all__ = ["bce_of_logits", "bce_of_probabilities", "cross_entropy_of_labels", "cross_entropy_rows"]

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+from ..gate import apply
 from ..rules import METHODS, RULES, plain
-from ..tensor import Tensor, apply, ndim_of, shape_of
+from ..tensor import Tensor, ndim_of, shape_of
 from . import cumulative, reductions
 from .indexing import getitem, scatter, setitem
 from .logistic import logsumexp

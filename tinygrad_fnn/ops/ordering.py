@@ -8,8 +8,9 @@ import numpy as np
 from numpy import ndarray
 from numpy.lib.array_utils import normalize_axis_index
 
+from ..gate import apply
 from ..rules import Array, composite, dispatching, plain, primitive, sample
-from ..tensor import Tensor, apply, ndim_of
+from ..tensor import Tensor, ndim_of
 from .shapes import ravel
 
 __all__: list[str] = []

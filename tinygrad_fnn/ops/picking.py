@@ -8,8 +8,9 @@ import numpy as np
 from numpy import ndarray
 from numpy.lib.array_utils import normalize_axis_index
 
+from ..gate import apply
 from ..rules import Array, composite, plain, primitive, sample
-from ..tensor import Tensor, apply, ndim_of, refuse_out, shape_of
+from ..tensor import Tensor, ndim_of, refuse_out, shape_of
 from .indexing import getitem
 from .joining import concatenate
 from .shapes import broadcast_to, moveaxis, ravel, reshaped

@@ -12,8 +12,9 @@ from typing import Final
 import numpy as np
 from numpy import ndarray
 
+from ..gate import apply
 from ..rules import Array, dispatching, elementwise, plain, sample
-from ..tensor import Tensor, apply, ndim_of
+from ..tensor import Tensor, ndim_of
 from .scipy_calls import in_double, refuse_tracked
 
 __all__ = ["multigammaln", "polygamma", "polygamma_of"]

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
+from ..gate import apply
 from ..rules import Array, composite, dispatching, primitive, sample
-from ..tensor import Tensor, apply, ndim_of, refuse_out, shape_of
+from ..tensor import Tensor, ndim_of, refuse_out, shape_of
 from .shapes import expand_dims, reshaped
 
 __all__ = ["linear"]

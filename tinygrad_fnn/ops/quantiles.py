@@ -9,8 +9,9 @@ import numpy as np
 from numpy import ndarray
 from numpy.lib.array_utils import normalize_axis_tuple
 
+from ..gate import apply
 from ..rules import Array, composite, dispatching, plain, primitive, sample
-from ..tensor import Tensor, apply, plain_value, refuse_out
+from ..tensor import Tensor, plain_value, refuse_out
 from . import reductions
 from .reductions import FACE
 from .shapes import reshaped

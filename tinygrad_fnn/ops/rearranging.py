@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
+from ..gate import apply
 from ..rules import Array, composite, primitive, sample
-from ..tensor import Tensor, apply, ndim_of, shape_of
+from ..tensor import Tensor, ndim_of, shape_of
 from .shapes import broadcast_to, moveaxis, reshaped, transpose
 
 __all__ = ["flip"]

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..gate import apply
 from ..rules import Array, composite, dispatching, on_plain_arrays, plain, primitive, reduction, sample
-from ..tensor import Tensor, apply, ndim_of, plain_value, shape_of
+from ..tensor import Tensor, ndim_of, plain_value, shape_of
 from .shapes import reshaped
 
 __all__ = ["deviation", "drop", "masked", "refuse"]

@@ -14,9 +14,10 @@ import numpy as np
 from numpy import ndarray
 
 from ..errors import NoRuleError
+from ..gate import apply
 from ..modes import is_grad_enabled
 from ..rules import Array, public_name
-from ..tensor import Tensor, apply, plain_value
+from ..tensor import Tensor, plain_value
 
 __all__ = ["in_double", "of_reals", "parameters_first", "power_series", "refuse_tracked"]
 

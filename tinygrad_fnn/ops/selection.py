@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..gate import apply
 from ..rules import Array, composite, elementwise, plain, primitive, sample
-from ..tensor import Tensor, apply, refuse_out, shape_of
+from ..tensor import Tensor, refuse_out, shape_of
 from .arithmetic import tangent_of
 from .indexing import getitem, setitem
 

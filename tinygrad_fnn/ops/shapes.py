@@ -9,8 +9,9 @@ import numpy as np
 from numpy import ndarray
 from numpy.lib.array_utils import normalize_axis_tuple
 
+from ..gate import apply
 from ..rules import Array, composite, plain, primitive, sample
-from ..tensor import Tensor, apply, ndim_of, shape_of
+from ..tensor import Tensor, ndim_of, shape_of
 
 __all__ = ["carried", "reshaped"]
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.linalg import LinAlgError
 
+from ..gate import apply
 from ..rules import Array, composite, dispatching, primitive, sample
-from ..tensor import Tensor, apply, ndim_of, shape_of
+from ..tensor import Tensor, ndim_of, shape_of
 from .products import matmul
 from .shapes import expand_dims, matrix_transpose, reshaped, squeeze, transpose
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from ..gate import apply
 from ..rules import elementwise
-from ..tensor import Tensor, apply
+from ..tensor import Tensor
 from . import bessels, divergences, error_functions, exponentials, gammas
 from .logistic import OfLogit, _snapshot, logistic_density, sigmoid_of
 

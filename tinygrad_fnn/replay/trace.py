@@ -15,8 +15,9 @@ import numpy as np
 from numpy import ndarray
 
 from ..backward import _accumulating
+from ..gate import user_site
 from ..modes import traced
-from ..tensor import Node, Tensor, _clock, _new, user_site
+from ..tensor import Node, Tensor, _clock, _new
 
 # Whose results have as many entries as their values say; Python may have looked at that number.
 COUNTING: Final = (np.argwhere, np.flatnonzero)
