@@ -154,7 +154,8 @@ def _seed(caller: str, output: Tensor, gradient: Any, create_graph: bool = False
         dtype = value.dtype
         if dtype.kind == "c":
             raise GraphError(f"{caller}: the output is complex; a gradient is that of a real scalar, such as abs(t)**2")
-        ones = np.ones(value.shape, dtype)
+        ones = np.empty(value.shape, dtype)
+        ones.fill(1)
         return _tensor(ones) if create_graph else ones
     if not isinstance(gradient, Tensor):
         kinds = "biufc" if output.dtype.kind == "c" else "biuf"
