@@ -14,7 +14,7 @@ from oracles import cases, identity, leaf
 
 from tinygrad_fnn import RULES, Tensor, compile, detect_anomaly, func, no_grad, relu, sigmoid
 from tinygrad_fnn.gate import apply, gate
-from tinygrad_fnn.rules import Aval, Rule
+from tinygrad_fnn.rules import Aval, Rule, elementwise
 
 # Those that calls come by: ufuncs without a face of their own, and what is entered with `ahead`.
 SHORT = [rule for rule in RULES.values() if rule.terms and not isinstance(gate(rule.fun), functools.partial)]
@@ -111,6 +111,22 @@ def test_same_errors(operands: tuple[Any, Any]) -> None:
     tracked = [leaf(a) if isinstance(a, np.ndarray) else a for a in operands]
     assert_same(RULES[np.multiply], *tracked)
     assert_same(RULES[np.multiply], leaf(np.ones(2)), tracked[0])
+
+
+def test_partial_that_is_one_of_two_kept_values() -> None:
+    """It is written as one that is the only one: its code is the same."""
+
+    def first(x: Any, y: Any) -> Any:
+        return np.multiply(x, y) + 0 * y
+
+    elementwise(first, lambda y, x: y, lambda x: x)
+    try:
+        x, y = leaf(np.array([2.0, 3.0])), leaf(np.array([5.0, 7.0]))
+        apply(first, x, y).sum().backward()
+    finally:
+        del RULES[first]
+    assert_array_equal(x.grad, [5, 7])
+    assert_array_equal(y.grad, [2, 3])
 
 
 def test_a_trace_sees_it() -> None:

@@ -229,9 +229,9 @@ def _itself(value: Any) -> Any:
 
 def _times(partial: Function, count: int) -> Function:
     """The pullback of a partial derivative, without argument unpacking for the common counts."""
-    if getattr(partial, "__code__", _times.__code__).co_code == _itself.__code__.co_code:
-        return operator.mul  # by a value that is kept: two calls less
     if count == 1:
+        if getattr(partial, "__code__", _times.__code__).co_code == _itself.__code__.co_code:
+            return operator.mul  # by a value that is kept: two calls less
         return lambda ct, a: ct * partial(a)
     if count == 2:
         return lambda ct, a, b: ct * partial(a, b)
