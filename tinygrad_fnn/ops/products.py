@@ -89,10 +89,17 @@ def dot(a: Any, b: Any, out: None = None) -> Tensor:
     return reshaped(product, shape_of(a)[:-1] + shape[:-2] + shape[-1:])
 
 
+def _tall(rows: Array, units: int) -> bool:
+    """Whether a batch goes feature by feature through a layer with so many units.
+
+    With W on the left OpenBLAS runs 1.2 times as fast then, and biases are added, and summed, along rows. The result is
+    the same array in another layout.
+    """
+    return bool(rows.dtype == np.float64 and len(rows) > 16 * units)
+
+
 def _linear(x: Array, W: Array, b: Array | None = None, *, out: Any = None) -> Array:
-    # Tall float64 batches: with W on the left OpenBLAS runs 1.2 times as fast, and the bias is added along rows.
-    # The result is the same array, laid out feature by feature.
-    if (x.dtype == np.float64 and len(x) > 16 * len(W)) if out is None else out.strides[0] < out.strides[-1]:
+    if _tall(x, len(W)) if out is None else out.strides[0] < out.strides[-1]:
         z = np.matmul(W, x.T, out=None if out is None else out.T)
         if b is not None:
             z += b[:, None]
@@ -110,12 +117,17 @@ def _linear_tangent(tangents: Any, x: Any, W: Any, b: Any = None) -> Any:
     return sum([*products, *(d for d in db if d is not None)])
 
 
+def _times_weights(ct: Array, W: Array) -> Array:
+    """``delta W``, in the layout that the layer before gave its results, with whose derivative it is multiplied."""
+    return (W.T @ ct.T).T if _tall(ct, W.shape[1]) else ct @ W
+
+
 _linear_of = dispatching(_linear)
 
 
 @primitive(
     _linear,
-    lambda ct, W: ct @ W,  # dJ/dx = delta W
+    lambda ct, W: _times_weights(ct, W),  # dJ/dx = delta W
     lambda ct, x: ct.T @ x,  # dJ/dW = delta^T x
     lambda ct: ct.sum(axis=0),  # dJ/db = the sum of delta over the batch
     linear=True,
