@@ -516,6 +516,18 @@ def test_tall_batches_are_cut_into_blocks(rows: int, monkeypatch: pytest.MonkeyP
         assert_allclose(a.detach(), b.detach(), rtol=0, atol=1e-13 * abs(b.detach().numpy()).max())
 
 
+def test_few_thousand_rows_are_cut_into_about_a_thousand_each() -> None:
+    """The course's network on its 5000 digits; 2000 of them are left whole."""
+    model = nn.DigitNet(400, 25, 10, rng=0)
+    for rows, expected in ((5000, "in_blocks_of_1000("), (2000, "linear(")):
+        X, Y = np.zeros((rows, 400)), np.zeros((rows, 10))
+        compiled = compile(lambda X, Y: model.cost(X, Y, 1.0), fallback="raise")
+        for _ in range(3):
+            compiled(X, Y)
+        assert expected in compiled.plans[0].source
+        assert blocked(compiled) == (rows == 5000)
+
+
 def test_elementwise_blocks_have_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "BLOCK", 1 << 16)
     compiled = compile(lambda x: np.sum(np.tanh(np.exp(x) * 0.5) / (1 + x * x)))
@@ -556,7 +568,8 @@ def memory(rows: int) -> int:
 
 def test_memory_is_flat_in_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "BLOCK", 1 << 18)
-    assert abs(memory(80_000) - memory(40_000)) < 1 << 18
+    # A shorter last block has buffers of its own, a quarter of a megabyte here; 40,000 rows of X take 6.
+    assert abs(memory(80_000) - memory(40_000)) < 1 << 19
 
 
 def test_few_rows_of_a_deep_network_are_cut_for_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -573,7 +586,7 @@ def test_few_rows_of_a_deep_network_are_cut_for_the_memory(monkeypatch: pytest.M
 
     whole = plan()
     monkeypatch.setattr(blocks, "AMPLE", 1 << 20)
-    monkeypatch.setattr(blocks, "BLOCK", 1 << 18)
+    monkeypatch.setattr(blocks, "BLOCK", 1 << 17)
     parts = plan()
     assert "in_blocks_of" not in whole.source
     assert "in_blocks_of_250(" in parts.source

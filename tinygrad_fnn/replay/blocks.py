@@ -18,12 +18,13 @@ from .trace import accumulate
 
 __all__ = ["Loop", "in_blocks"]
 
-# Bytes that the rows of a block take in all arrays together. A quarter of it is in use at a time, which a cache of
-# 2 MB holds; less pays for itself in calls only where that is all the cache there is.
-BLOCK: Final = 1 << 23
-FEWEST: Final = 16  # blocks, below which cutting does not pay in time
-AMPLE: Final = 1 << 26  # bytes of all arrays together, above which it pays in memory
-SHORTEST: Final = 256  # rows; in shorter ones a matrix product reads its weights too often
+BLOCK: Final = (
+    1 << 23
+)  # bytes that the rows of a block take in all arrays together, of which a part is in use at a time
+ENOUGH: Final = 1 << 10  # rows, from which on a matrix product pays for reading its weights
+FEWEST: Final = 4  # blocks, below which cutting does not pay in time
+AMPLE: Final = 1 << 26  # bytes of all arrays together, above which it pays in memory, and so in two blocks
+SHORTEST: Final = 256  # rows, and in so few
 SHARES: Final = 4  # of the blocks, however many threads there are, so that sums have the same bits
 
 
@@ -138,9 +139,11 @@ def in_blocks(code: Code, outputs: Sequence[str], threads: int = 1) -> None:
             return
         tall = {n: p for n, p in code.patterns.items() if isinstance(p, ndarray) and length in p.shape}
         size = sum(p.nbytes for p in tall.values() if 0 not in p.strides)
-        rows = max(SHORTEST, 1 << max(1, BLOCK * length // max(1, size)).bit_length() - 1)
+        fit = 1 << max(1, BLOCK * length // max(1, size)).bit_length() - 1
+        ample = size > AMPLE
+        rows = max(fit, min(2 * fit, ENOUGH), SHORTEST) if ample else max(fit, ENOUGH)
         rows = -(-length // -(-length // rows))  # as equal as can be: another size would want buffers of its own
-        fewest = 2 if size > AMPLE else FEWEST
+        fewest = 2 if ample else FEWEST
         if rows * fewest <= length and _put_into_loop(code, outputs, length, rows, threads):
             return
 
