@@ -142,7 +142,8 @@ def lowered(first: Trace, second: Trace) -> tuple[Code, Callable[[Operand], str]
 
 
 def values_of(tensor: Tensor) -> ndarray:
-    return tensor._value
+    value = tensor._data
+    return tensor._value if value is None else value  # without the call of a property in each run, mostly
 
 
 # --- what does not change -------------------------------------------------------------------------------------------
