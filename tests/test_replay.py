@@ -517,9 +517,9 @@ def test_tall_batches_are_cut_into_blocks(rows: int, monkeypatch: pytest.MonkeyP
 
 
 def test_few_thousand_rows_are_cut_into_about_a_thousand_each() -> None:
-    """The course's network on its 5000 digits; 2000 of them are left whole."""
+    """The course's network on its 5000 digits, one block for each share; 2000 of them are left whole."""
     model = nn.DigitNet(400, 25, 10, rng=0)
-    for rows, expected in ((5000, "in_blocks_of_1000("), (2000, "linear(")):
+    for rows, expected in ((5000, "in_blocks_of_1250("), (2000, "linear(")):
         X, Y = np.zeros((rows, 400)), np.zeros((rows, 10))
         compiled = compile(lambda X, Y: model.cost(X, Y, 1.0), fallback="raise")
         for _ in range(3):

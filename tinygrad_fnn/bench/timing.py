@@ -78,7 +78,8 @@ def medians(
         How often each runs; a round before these warms up and does not count.
     threads : int or None
         With 1 it is the processor's time that counts, so that whatever else the machine does counts less. With more,
-        each pauses before its turn and runs once: idle threads of the one before it wait by spinning for a while.
+        each pauses before its turn, since idle threads of the one before it wait by spinning for a while, and then runs
+        as long uncounted: processors that slept take some milliseconds to wake.
     repeats : int > 0
         Calls in a run, where one is too short for the clock.
 
@@ -93,7 +94,11 @@ def medians(
         for name, run in competitors.items():
             if threads != 1:
                 time.sleep(PAUSE)
-                run()
+                awake = time.perf_counter() + PAUSE
+                while True:
+                    run()
+                    if time.perf_counter() > awake:
+                        break
             start = clock()
             for _ in range(repeats):
                 run()

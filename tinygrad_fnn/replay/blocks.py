@@ -142,9 +142,11 @@ def in_blocks(code: Code, outputs: Sequence[str], threads: int = 1) -> None:
         fit = 1 << max(1, BLOCK * length // max(1, size)).bit_length() - 1
         ample = size > AMPLE
         rows = max(fit, min(2 * fit, ENOUGH), SHORTEST) if ample else max(fit, ENOUGH)
-        rows = -(-length // -(-length // rows))  # as equal as can be: another size would want buffers of its own
-        fewest = 2 if ample else FEWEST
-        if rows * fewest <= length and _put_into_loop(code, outputs, length, rows, threads):
+        if length < rows * (2 if ample else FEWEST):
+            continue
+        # As equal as can be, since another size would want buffers of its own; few of them the same for each share.
+        count = -(-length // rows) if ample else SHARES * round(length / rows / SHARES)
+        if _put_into_loop(code, outputs, length, -(-length // count), threads):
             return
 
 
