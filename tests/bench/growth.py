@@ -1,6 +1,6 @@
 """The curves of docs/performance.md: how cost and gradient grow with rows, depth and width, against the bare products.
 
-python -m tinygrad_fnn bench --workload growth --rounds 5 --json growth.json
+python -m tinygrad_fnn bench --workload growth --json growth.json
 python tests/bench/growth.py growth.json docs/growth.svg
 
 One panel for each table of the workload. Up is slower: 1 is the matrix products alone. Needs matplotlib.
